@@ -1,0 +1,1 @@
+"""Networks, training recipes, and the export to proven, signed model packages."""

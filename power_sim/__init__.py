@@ -1,0 +1,1 @@
+"""Orbit, Sun, battery, heat, workload, link and energy budget, and the scenarios that combine them."""

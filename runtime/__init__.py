@@ -1,0 +1,1 @@
+"""What flies: frames, tiles, engines, meters, slot loop, product store and downlink, and the command."""
