@@ -1,0 +1,27 @@
+"""What can go wrong at run time. Each message says what happened, with which value, and what to do next."""
+
+from __future__ import annotations
+
+
+class SubsolarError(Exception):
+    """Anything that the runtime refuses or cannot do; the command prints it as one line and exits with 1."""
+
+
+class MissionError(SubsolarError):
+    """A mission, scenario or command asks for something that does not exist or does not fit together."""
+
+
+class FrameError(SubsolarError):
+    """An image cannot be opened, or does not have what the network needs."""
+
+
+class EngineError(SubsolarError):
+    """A network cannot be loaded or run on this machine."""
+
+
+class StoreError(SubsolarError):
+    """The product store cannot be opened, written or read."""
+
+
+class LinkError(SubsolarError):
+    """The link or the ground station cannot be reached or set up."""
