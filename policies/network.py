@@ -1,0 +1,140 @@
+"""A trained network as plain arrays: one ``.npz`` file with a description inside and a card beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PolicyFileError
+
+FloatArray = NDArray[np.float32]
+SCHEMA = "subsolar-policy/1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mlp:
+    """Layers with ReLU between them. Weights: (inputs, outputs) float32; biases: (outputs,) float32."""
+
+    weights: tuple[FloatArray, ...]
+    biases: tuple[FloatArray, ...]
+
+    @property
+    def inputs(self) -> int:
+        """Numbers in."""
+        return int(self.weights[0].shape[0])
+
+    @property
+    def outputs(self) -> int:
+        """Numbers out."""
+        return int(self.weights[-1].shape[1])
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Return (..., outputs) float32 for (..., inputs) float32."""
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            features = features @ weight
+            features += bias
+            if layer < last:
+                np.maximum(features, 0.0, out=features)
+        return features
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyFile:
+    """What a policy file holds."""
+
+    network: Mlp
+    about: Mapping[str, Any]
+    """``schema``, ``kind``, ``layout``, ``actions``, ``scenario``, ``scenario_sha256``, ``trained``."""
+    sha256: str
+
+
+def save_policy_file(path: Path, network: Mlp, about: Mapping[str, Any]) -> PolicyFile:
+    """Write a network with its description; the same content gives the same bytes."""
+    described = {"schema": SCHEMA, **about}
+    arrays: dict[str, NDArray[Any]] = {f"w{i}": weight for i, weight in enumerate(network.weights)}
+    arrays |= {f"b{i}": bias for i, bias in enumerate(network.biases)}
+    arrays["about"] = np.frombuffer(json.dumps(described, sort_keys=True).encode(), dtype=np.uint8)
+    packed = _pack(arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(packed)
+    partial.replace(path)
+    return PolicyFile(network, described, hashlib.sha256(packed).hexdigest())
+
+
+def load_policy_file(path: Path) -> PolicyFile:
+    """Return what a policy file holds, checked against the card beside it where there is one.
+
+    Raises ``PolicyFileError`` for a file that is missing, damaged, of another schema, or not the one on the card.
+    """
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise PolicyFileError(f"Cannot read the policy {path} ({error.strerror}). Check the path.") from error
+    sha256 = hashlib.sha256(packed).hexdigest()
+    _check_card(path, sha256)
+    try:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            about = json.loads(bytes(arrays["about"]))
+            layers = sum(name.startswith("w") for name in arrays.files)
+            weights = tuple(np.ascontiguousarray(arrays[f"w{i}"], np.float32) for i in range(layers))
+            biases = tuple(np.ascontiguousarray(arrays[f"b{i}"], np.float32) for i in range(layers))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise PolicyFileError(f"{path.name} is damaged ({error}). Copy it again or train it anew.") from error
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        raise PolicyFileError(f"{path.name} is not a {SCHEMA} file. Train it anew with this version.")
+    _check_shapes(path, weights, biases)
+    return PolicyFile(Mlp(weights, biases), about, sha256)
+
+
+def card_path(path: Path) -> Path:
+    """Return where the card of a policy file lies."""
+    return path.with_suffix(".json")
+
+
+def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return an uncompressed ``.npz`` whose bytes depend on the arrays alone (``np.savez`` writes the time of day)."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            entry = io.BytesIO()
+            np.save(entry, arrays[name], allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), entry.getvalue())
+    return packed.getvalue()
+
+
+def _check_card(path: Path, sha256: str) -> None:
+    card = card_path(path)
+    if not card.is_file():
+        return
+    try:
+        described = json.loads(card.read_text(encoding="utf-8"))
+        wanted = described["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PolicyFileError(f"The card {card.name} is damaged ({error}). Restore it or remove it.") from error
+    if wanted != sha256:
+        raise PolicyFileError(
+            f"{path.name} is not the file that {card.name} describes (sha256 {sha256[:12]}, card {str(wanted)[:12]}). "
+            "Restore both from one release."
+        )
+
+
+def _check_shapes(path: Path, weights: tuple[FloatArray, ...], biases: tuple[FloatArray, ...]) -> None:
+    matrices = weights and all(weight.ndim == 2 for weight in weights)
+    if not matrices or any(bias.shape != weight.shape[1:] for weight, bias in zip(weights, biases, strict=True)):
+        raise PolicyFileError(f"{path.name} holds no network: its layers do not fit. Train it anew.")
+    if any(before.shape[1] != after.shape[0] for before, after in pairwise(weights)):
+        raise PolicyFileError(f"{path.name} holds no network: its layers do not fit. Train it anew.")
+    if not all(np.isfinite(array).all() for array in (*weights, *biases)):
+        raise PolicyFileError(f"{path.name} holds numbers that are not finite. Train it anew.")

@@ -1,0 +1,65 @@
+"""What each option would do in a slot, and what speaks against it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from power_sim.slot import IDLE, Option, SlotState, Work, admit
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One entry for each of the state's options."""
+
+    works: tuple[Work, ...]
+    bars: tuple[str, ...]
+    """Why the option may not run; empty where it may."""
+
+    @property
+    def allowed(self) -> list[int]:
+        """Indices of the options that may run."""
+        return [index for index, bar in enumerate(self.bars) if not bar]
+
+
+def survey(state: SlotState, *, keep_floor: bool = True) -> Survey:
+    """Return what the shield would let each option do.
+
+    Where no option reaches the accuracy floor and the scenario lets no slot idle, the most accurate one stays allowed.
+    """
+    works = tuple([IDLE if option_fault(option) else admit(state, option) for option in state.options])
+    floor_frac = state.accuracy_floor_frac if keep_floor else 0.0
+    bars = [_bar(state, option, work, floor_frac) for option, work in zip(state.options, works, strict=True)]
+    if not state.may_idle and all(bars):
+        usable = [index for index, option in enumerate(state.options) if not option_fault(option)]
+        if usable:
+            bars[max(usable, key=lambda index: state.options[index].accuracy_frac)] = ""
+    return Survey(works, tuple(bars))
+
+
+def state_fault(state: SlotState) -> str:
+    """Return what makes a state unusable, empty where it can be decided on."""
+    budgets = (state.budget_j, state.time_budget_s, state.heat_budget_j, state.accuracy_floor_frac)
+    if not all(budget > -math.inf for budget in budgets):
+        return "a budget of this slot is not a number"
+    if state.waiting_tile < 0:
+        return f"the queue holds {state.waiting_tile} tiles"
+    return ""
+
+
+def option_fault(option: Option) -> str:
+    """Return why an option can never run, empty where it can."""
+    if not option.healthy:
+        return f"{option.model} is unhealthy"
+    priced = 0.0 <= option.energy_j < math.inf and 0.0 <= option.time_s < math.inf
+    return "" if priced and 0.0 <= option.accuracy_frac <= 1.0 else f"the figures of {option.model} make no sense"
+
+
+def _bar(state: SlotState, option: Option, work: Work, floor_frac: float) -> str:
+    if fault := option_fault(option):
+        return fault
+    if option.accuracy_frac < floor_frac:
+        return f"{option.model}: accuracy {option.accuracy_frac:.1%} is below the floor of {floor_frac:.1%}"
+    if work.tile == 0 and state.waiting_tile > 0:
+        return f"{option.model}: not one tile fits the slot's {work.limited_by}"
+    return ""
