@@ -1,0 +1,119 @@
+"""Labelled chips: one uint8 array for the pixels, one for the labels.
+
+The folder layout is the one of the EuroSAT subset: ``classes.txt``, ``train.txt``, ``test.txt`` and ``images/``; the
+class of a chip is the name of its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chips:
+    """Chips of one split. ``pixels``: (n, bands, rows, cols) uint8. ``labels``: (n,) int64, index into ``classes``."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: NDArray[np.int64], name: str) -> Chips:
+        """The chips at ``index``, under another name."""
+        return Chips(name, self.pixels[index], self.labels[index], self.classes)
+
+
+def read_chips(root: Path, split: str, *, cache: Path | None = None) -> Chips:
+    """Read one split (``train`` or ``test``); with ``cache`` the decoded pixels are kept there as one file."""
+    classes = tuple(_read_lines(root / "classes.txt"))
+    names = _read_lines(root / f"{split}.txt")
+    labels = np.array([_label(root, name, classes) for name in names], dtype=np.int64)
+    kept = None if cache is None else cache / f"{root.name}-{split}-{_digest(names)}.npy"
+    if kept is not None and kept.is_file():
+        pixels = np.load(kept)
+    else:
+        pixels = np.stack([_decode(root / name) for name in names])
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            np.save(kept, pixels)
+    return Chips(f"{root.name}/{split}", pixels, labels, classes)
+
+
+def hold_back(chips: Chips, count: int, *, seed: int) -> tuple[Chips, Chips]:
+    """Split off ``count`` chips, the same number of each class: (the rest, those held back)."""
+    per_class = count // len(chips.classes)
+    rng = np.random.default_rng(seed)
+    held = [rng.permutation(np.flatnonzero(chips.labels == label))[:per_class] for label in range(len(chips.classes))]
+    mask = np.zeros(len(chips), dtype=bool)
+    mask[np.concatenate(held)] = True
+    if mask.all():
+        raise DatasetError(f"{chips.name} has {len(chips)} chips, too few to hold {count} back. Hold back fewer.")
+    return chips.take(np.flatnonzero(~mask), f"{chips.name}-fit"), chips.take(np.flatnonzero(mask), f"{chips.name}-val")
+
+
+def save_chips(path: Path, chips: Chips) -> None:
+    """Write chips as one compressed npz file."""
+    np.savez_compressed(
+        path, name=chips.name, pixels=chips.pixels, labels=chips.labels, classes=np.array(chips.classes)
+    )
+
+
+def load_chips(path: Path) -> Chips:
+    """Read what ``save_chips`` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            classes = tuple(str(name) for name in stored["classes"])
+            return Chips(str(stored["name"]), stored["pixels"], stored["labels"], classes)
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(f"{path} is not a chip file: {error}. Write it anew with save_chips.") from error
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise DatasetError(f"Cannot read {path}: {error.strerror}. Give a folder in the layout of EuroSAT.") from error
+    if not lines:
+        raise DatasetError(f"{path} is empty. It must list one name a line.")
+    return lines
+
+
+def _label(root: Path, name: str, classes: Sequence[str]) -> int:
+    folder = Path(name).parent.name
+    if folder not in classes:
+        raise DatasetError(f"{root / name} lies in {folder!r}, which classes.txt does not list. Correct one of them.")
+    return classes.index(folder)
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as image:
+                pixels: NDArray[Any] = image.read()
+    except RasterioError as error:
+        raise DatasetError(f"{path} cannot be decoded: {error}. Fetch it again.") from error
+    if pixels.dtype != np.uint8 or pixels.shape[0] != 3:
+        raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; three of uint8 are needed.")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]

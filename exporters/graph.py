@@ -1,0 +1,225 @@
+"""From a network to an ONNX graph: fuse, round, trace, simplify, store. Each step takes and returns a whole.
+
+The graph takes uint8 tiles and answers probabilities: scaling, normalisation and softmax are inside, so that no reader
+can feed it wrongly.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ExportError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import nn
+
+OPSET = 18
+INPUT, OUTPUT = "tiles", "probabilities"
+_HALF_MIN_SIZE = 256  # smaller tensors (biases, normalisation) stay in float32: nothing to gain
+
+
+def with_normalisation(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """The network as it ships: (n, bands, rows, cols) uint8 in, (n, classes) float32 probabilities out."""
+    import torch
+
+    class Deployed(torch.nn.Module):
+        scale: torch.Tensor
+        offset: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            deviation = torch.tensor(std, dtype=torch.float32)[:, None, None]
+            self.register_buffer("scale", 1.0 / (255.0 * deviation))
+            self.register_buffer("offset", -torch.tensor(mean, dtype=torch.float32)[:, None, None] / deviation)
+
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.network(tiles.float() * self.scale + self.offset), dim=1)
+
+    return Deployed().eval()
+
+
+def fuse_batch_norms(network: nn.Module) -> nn.Module:
+    """A copy in which each batch normalisation that follows a convolution is part of that convolution."""
+    import torch
+    from torch.fx import symbolic_trace
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    graph = symbolic_trace(copy.deepcopy(network).eval())
+    modules: dict[str, nn.Module] = dict(graph.named_modules())
+    for node in graph.graph.nodes:
+        norm = modules[node.target] if node.op == "call_module" else None
+        if not isinstance(norm, torch.nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        conv = modules.get(before.target) if before.op == "call_module" and len(before.users) == 1 else None
+        if isinstance(conv, torch.nn.Conv2d):
+            fused = fuse_conv_bn_eval(conv, norm)
+            parent, _, name = before.target.rpartition(".")
+            setattr(graph.get_submodule(parent), name, fused)
+            node.replace_all_uses_with(before)
+            graph.graph.erase_node(node)
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return graph.eval()
+
+
+def round_weights(network: nn.Module) -> nn.Module:
+    """A copy whose large weights are exactly what float16 can hold; ExportError when one is out of its range."""
+    import torch
+
+    rounded = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, weight in rounded.named_parameters():
+            if weight.numel() >= _HALF_MIN_SIZE:
+                weight.copy_(weight.half().float())
+                if not bool(torch.isfinite(weight).all()):
+                    raise ExportError(f"{name} exceeds the range of float16. Export with weights_dtype='float32'.")
+    return rounded
+
+
+def trace(network: nn.Module, *, edge_px: int, bands: int, max_batch: int = 256) -> ModelProto:
+    """The graph of a deployed network, opset 18, with the batch as its only dynamic axis."""
+    import torch
+
+    tiles = torch.zeros((2, bands, edge_px, edge_px), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1, max=max_batch)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            network,
+            (tiles,),
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program. Update torch within the range of the extra 'export'.")
+    model: ModelProto = program.model_proto
+    _check_opset(model)
+    return model
+
+
+def simplify(model: ModelProto) -> ModelProto:
+    """The same function in fewer nodes, without the traces of where it was made."""
+    import onnxslim
+
+    slim: Any = onnxslim.slim(model)
+    for part in (slim, slim.graph):
+        part.doc_string = ""
+    del slim.graph.metadata_props[:]
+    del slim.graph.value_info[:]
+    for item in (*slim.graph.node, *slim.graph.input, *slim.graph.output, *slim.graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    _check_opset(slim)
+    simplified: ModelProto = slim
+    return simplified
+
+
+def store_weights_as_half(model: ModelProto) -> ModelProto:
+    """Store large weights as float16 with a Cast behind each; ExportError unless that loses nothing.
+
+    An engine folds the casts once, when it loads the graph.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    half: ModelProto = copy.deepcopy(model)
+    casts = []
+    for tensor in half.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _HALF_MIN_SIZE:
+            continue
+        stored = values.astype(np.float16)
+        if not np.array_equal(stored.astype(np.float32), values):
+            raise ExportError(f"{tensor.name} is not exact in float16. Round the weights before the trace.")
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(stored, name + "_half"))
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], name=name + "_cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *half.graph.node]
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    return half
+
+
+def with_metadata(model: ModelProto, properties: Mapping[str, str]) -> ModelProto:
+    """Name the producer and put ``properties`` into the file, sorted."""
+    model.producer_name, model.producer_version = "subsolar", ""
+    model.graph.name = properties.get("id", "model")
+    del model.metadata_props[:]
+    for key in sorted(properties):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, properties[key]
+    return model
+
+
+def serialise(model: ModelProto) -> bytes:
+    """The checked graph as bytes; one graph, one byte sequence."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"The exported graph is not valid ONNX: {error}. Report this network.") from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def count_macs(network: nn.Module, *, edge_px: int, bands: int = 3) -> int:
+    """Multiply-accumulates of the convolutions and linear layers for one tile."""
+    import torch
+
+    counted: list[int] = []
+
+    def count(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(module, torch.nn.Conv2d):
+            per_value = module.in_channels // module.groups * math.prod(module.kernel_size)
+        elif isinstance(module, torch.nn.Linear):
+            per_value = module.in_features
+        else:
+            return
+        counted.append(per_value * output.numel())
+
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros((1, bands, edge_px, edge_px)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(counted)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter warns about its own internals and about packages that are not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_opset(model: ModelProto) -> None:
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if opsets != {"ai.onnx": OPSET}:
+        raise ExportError(
+            f"The exporter wrote opsets {opsets}, {OPSET} of ai.onnx alone is needed. "
+            "Use torch within the range of the extra 'export'."
+        )

@@ -1,0 +1,79 @@
+"""Ed25519 keys that sign packages (RFC 8032). Public keys are plain PEM files named ``NAME.pub.pem``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from .errors import KeyFileError
+
+PUBLIC_SUFFIX = ".pub.pem"
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """The first 16 hex digits of the SHA-256 of the raw public key."""
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def new_key(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a key pair: (private file, readable by the owner alone; public file). Overwrites nothing."""
+    private_path, public_path = folder / f"{name}.key.pem", folder / f"{name}{PUBLIC_SUFFIX}"
+    for path in (private_path, public_path):
+        if path.exists():
+            raise KeyFileError(f"{path} exists already. Choose another name; a key is never overwritten.")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(private)
+        public_path.write_bytes(public)
+    except OSError as error:
+        raise KeyFileError(f"Cannot write a key to {folder}: {error.strerror}. Choose a folder you own.") from error
+    return private_path, public_path
+
+
+def load_private(path: Path) -> Ed25519PrivateKey:
+    """Read a private key in PEM."""
+    try:
+        key = serialization.load_pem_private_key(_read(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no private key in PEM: {error}. Make one: subsolar keys new.") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path} holds a {type(key).__name__}, not an ed25519 key. Make one: subsolar keys new.")
+    return key
+
+
+def load_public(path: Path) -> Ed25519PublicKey:
+    """Read a public key in PEM."""
+    try:
+        key = serialization.load_pem_public_key(_read(path))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no public key in PEM: {error}. Copy the .pub.pem file again.") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(f"{path} holds a {type(key).__name__}, not an ed25519 key. Copy the right .pub.pem file.")
+    return key
+
+
+def load_trust(folder: Path) -> dict[str, Ed25519PublicKey]:
+    """All public keys in a folder, by key id."""
+    if not folder.is_dir():
+        raise KeyFileError(f"There is no folder of trusted keys at {folder}. Put the .pub.pem files there.")
+    keys = [load_public(path) for path in sorted(folder.glob(f"*{PUBLIC_SUFFIX}"))]
+    return {key_id(key): key for key in keys}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"Cannot read the key {path}: {error.strerror}. Check the path.") from error

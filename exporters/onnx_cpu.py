@@ -1,0 +1,53 @@
+"""ONNX Runtime on the CPU, one thread: the reference that proofs, golden tiles and profiles are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ExportError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def open_session(onnx: bytes, *, threads: int = 1) -> InferenceSession:
+    """A session that surely runs on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a dozen native types without a common base; each means the same here
+        raise ExportError(f"ONNX Runtime cannot load the graph: {error}. Export it again.") from error
+    if session.get_providers()[0] != "CPUExecutionProvider":
+        raise ExportError(f"ONNX Runtime chose {session.get_providers()}, not the CPU. Install the extra 'cpu' alone.")
+    return session
+
+
+def inferrer(onnx: bytes, *, threads: int = 1, batch: int = 32) -> Infer:
+    """A function from (n, bands, edge, edge) uint8 to (n, classes) float32, in batches."""
+    session = open_session(onnx, threads=threads)
+    name = session.get_inputs()[0].name
+
+    def infer(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts: list[Any] = [
+            session.run(None, {name: tiles[start : start + batch]})[0] for start in range(0, len(tiles), batch)
+        ]
+        return np.concatenate(parts)
+
+    return infer
+
+
+def version() -> str:
+    """The version of ONNX Runtime."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,0 +1,364 @@
+"""The model package: a folder written by ``exporters`` and read by ``runtime``.
+
+``SHA256SUMS`` lists every file, ``signature`` signs the bytes of that list with ed25519. A reader checks, in this
+order: nothing but plain files inside, the signature, the set of files, each hash, then what the files say.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from numpy.typing import NDArray
+
+from .errors import PackageError
+from .keys import key_id, load_trust
+from .records import (
+    SCHEMA,
+    Accuracy,
+    InputSpec,
+    OutputSpec,
+    PackageInfo,
+    Profile,
+    ProfileEntry,
+    Proof,
+    Thresholds,
+    check_envelope,
+)
+from .strict_json import from_json, to_json
+
+__all__ = [
+    "Accuracy",
+    "Golden",
+    "InputSpec",
+    "ModelPackage",
+    "OutputSpec",
+    "PackageInfo",
+    "Profile",
+    "ProfileEntry",
+    "Proof",
+    "Thresholds",
+    "check_envelope",
+    "load_package",
+    "replace_profile",
+    "write_package",
+]
+
+MODEL, INFO, PROFILE, SUMS, SIGNATURE = "model.onnx", "package.json", "profile.json", "SHA256SUMS", "signature"
+GOLDEN_TILES, GOLDEN_EXPECTED, GOLDEN_INFO = "golden/tiles.npy", "golden/expected.npy", "golden/golden.json"
+_REQUIRED = (MODEL, INFO, PROFILE, GOLDEN_TILES, GOLDEN_EXPECTED, GOLDEN_INFO)
+MAX_FILES, MAX_FILE_BYTE, MAX_SMALL_BYTE = 64, 512 * 2**20, 16 * 2**20
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+
+Trust = Mapping[str, Ed25519PublicKey] | Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """The self-test after each load. ``tiles``: (n, bands, edge, edge) uint8; ``expected``: (n, classes) float32."""
+
+    tiles: NDArray[np.uint8]
+    expected: NDArray[np.float32]
+    tolerance_abs: float
+
+    def mismatch(self, answers: NDArray[np.float32]) -> str | None:
+        """Why ``answers`` are not the expected ones, or None when they are: every value close, every top-1 equal."""
+        if answers.shape != self.expected.shape:
+            return f"answers have shape {answers.shape}, expected {self.expected.shape}"
+        worst = float(np.max(np.abs(answers - self.expected)))
+        if not worst <= self.tolerance_abs:
+            return f"answers differ by {worst:.3g}, allowed {self.tolerance_abs:g}"
+        changed = int(np.sum(answers.argmax(1) != self.expected.argmax(1)))
+        return f"{changed} of {len(answers)} golden tiles change their class" if changed else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelPackage:
+    """A package whose files were all verified. ``sha256`` is the hash of its ``SHA256SUMS``."""
+
+    path: Path
+    info: PackageInfo
+    profile: Profile
+    golden: Golden
+    sha256: str
+    key_id: str | None
+    """The trusted key that signed it; None for an unsigned package that the caller allowed."""
+    sums: Mapping[str, str]
+
+    @property
+    def onnx_path(self) -> Path:
+        """The graph on disk. ``read_onnx`` is the way that cannot be changed after the check."""
+        return self.path / MODEL
+
+    def read_onnx(self) -> bytes:
+        """The graph, verified against its hash as it is read."""
+        return _read_verified(self.path, MODEL, self.sums[MODEL])
+
+
+def load_package(
+    path: Path, *, trust: Trust, allow_unsigned: bool = False, max_power_w: float | None = 60.0
+) -> ModelPackage:
+    """Verify and read the package folder ``path``.
+
+    ``trust`` holds public keys by key id, or is a folder of ``*.pub.pem``. ``max_power_w`` None is the explicit
+    override of the power envelope. Raises PackageError naming the file, what was expected and what was found.
+    """
+    names = _plain_files(path)
+    sums_bytes = _read_small(path, SUMS)
+    signer = _verify_signature(path, sums_bytes, trust, allow_unsigned)
+    sums = _parse_sums(path, sums_bytes)
+    _check_names(path, names, sums)
+    content = {name: _read_verified(path, name, digest) for name, digest in sums.items()}
+    info = from_json(PackageInfo, content[INFO], f"{path / INFO}")
+    profile = from_json(Profile, content[PROFILE], f"{path / PROFILE}")
+    golden = _read_golden(path, content)
+    _check_contents(path, info, profile, golden)
+    if max_power_w is not None:
+        check_envelope(profile, max_power_w)
+    return ModelPackage(path, info, profile, golden, hashlib.sha256(sums_bytes).hexdigest(), signer, sums)
+
+
+def write_package(
+    path: Path,
+    *,
+    onnx: bytes,
+    info: PackageInfo,
+    profile: Profile,
+    golden: Golden,
+    key: Ed25519PrivateKey | None,
+    replace: bool = False,
+) -> None:
+    """Write a package folder whole or not at all; same input, same bytes. ``key`` None leaves it unsigned."""
+    _check_contents(path, info, profile, golden)
+    files = {
+        MODEL: onnx,
+        INFO: to_json(info),
+        PROFILE: to_json(profile),
+        GOLDEN_TILES: _npy(golden.tiles),
+        GOLDEN_EXPECTED: _npy(golden.expected),
+        GOLDEN_INFO: to_json(_GoldenInfo(tolerance_abs=golden.tolerance_abs)),
+    }
+    write_files(path, files, key, replace=replace)
+
+
+def replace_profile(package: ModelPackage, profile: Profile, key: Ed25519PrivateKey | None) -> None:
+    """Write the package anew with another profile; the rest keeps its bytes."""
+    files = {name: _read_verified(package.path, name, digest) for name, digest in package.sums.items()}
+    write_files(package.path, {**files, PROFILE: to_json(profile)}, key, replace=True)
+
+
+def write_files(path: Path, files: Mapping[str, bytes], key: Ed25519PrivateKey | None, *, replace: bool) -> None:
+    """Write ``files``, their sums and the signature into a new folder that appears as ``path`` at once."""
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+    sealed = {**files, SUMS: sums, **({} if key is None else {SIGNATURE: _sign(sums, key)})}
+    with folder_in_one_step(path, replace=replace) as partial:
+        for name, content in sealed.items():
+            target = partial / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+@contextmanager
+def folder_in_one_step(path: Path, *, replace: bool) -> Iterator[Path]:
+    """A folder to fill beside ``path``; it takes the name ``path`` when the block ends well, and vanishes otherwise."""
+    if path.exists() and not replace:
+        raise PackageError(f"{path} exists already. Choose another place, or replace it on purpose.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.part-", dir=path.parent))
+    except OSError as error:
+        raise PackageError(f"Cannot write to {path.parent}: {error.strerror}. Choose a folder you own.") from error
+    try:
+        partial.chmod(0o755)
+        yield partial
+        _move_into_place(partial, path)
+    except OSError as error:
+        raise PackageError(f"Writing {path} failed: {error.strerror}. Nothing was left behind.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _move_into_place(partial: Path, path: Path) -> None:
+    if not path.exists():
+        partial.rename(path)
+        return
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GoldenInfo:
+    tolerance_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signature:
+    key_id: str
+    algorithm: str
+    signature: str
+
+
+def _sign(sums: bytes, key: Ed25519PrivateKey) -> bytes:
+    signature = base64.b64encode(key.sign(sums)).decode()
+    return to_json(_Signature(key_id=key_id(key.public_key()), algorithm="ed25519", signature=signature))
+
+
+def _verify_signature(path: Path, sums: bytes, trust: Trust, allow_unsigned: bool) -> str | None:
+    if not (path / SIGNATURE).exists():
+        if allow_unsigned:
+            return None
+        raise PackageError(f"{path} is not signed. Sign it with: subsolar sign, or allow unsigned packages on purpose.")
+    stored = from_json(_Signature, _read_small(path, SIGNATURE), f"{path / SIGNATURE}")
+    known = load_trust(trust) if isinstance(trust, Path) else trust
+    public = known.get(stored.key_id)
+    if public is None:
+        if allow_unsigned:
+            return None
+        raise PackageError(
+            f"{path} is signed by key {stored.key_id}; trusted are {sorted(known)}. "
+            "Add its .pub.pem to the trusted keys only if you know whose it is."
+        )
+    if stored.algorithm != "ed25519":
+        raise PackageError(f"{path} is signed with {stored.algorithm!r}, ed25519 is needed. Sign it again.")
+    try:
+        public.verify(base64.b64decode(stored.signature, validate=True), sums)
+    except (InvalidSignature, binascii.Error) as error:
+        raise PackageError(
+            f"The signature of {path} does not match its {SUMS} (key {stored.key_id}). "
+            "Take the package from its source again."
+        ) from error
+    return stored.key_id
+
+
+def _plain_files(path: Path) -> set[str]:
+    """Names of all files inside; symlinks, devices and too many files are refused before anything is opened."""
+    if path.is_symlink() or not path.is_dir():
+        raise PackageError(f"There is no package folder at {path}. Give the folder that holds {INFO}.")
+    names: set[str] = set()
+    for folder, subfolders, files in os.walk(path):
+        for name in subfolders + files:
+            entry = Path(folder, name)
+            if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
+                raise PackageError(
+                    f"{entry} is a link or a special file; a package holds plain files alone. Remove it."
+                )
+        names.update(Path(folder, name).relative_to(path).as_posix() for name in files)
+        if len(names) > MAX_FILES:
+            raise PackageError(f"{path} holds more than {MAX_FILES} files. This is not a package; check the path.")
+    return names
+
+
+def _parse_sums(path: Path, content: bytes) -> dict[str, str]:
+    sums: dict[str, str] = {}
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+        match = _SUM_LINE.fullmatch(line)
+        if match is None or not is_safe_name(match[2]) or match[2] in sums:
+            raise PackageError(f"{path / SUMS} line {number} is {line!r:.80}, not 'HASH  NAME'. Take the package anew.")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def is_safe_name(name: str) -> bool:
+    """A relative path of plain words: no parent folder, no absolute path, no hidden file."""
+    return _NAME.fullmatch(name) is not None and len(name) < 200
+
+
+def _check_names(path: Path, names: set[str], sums: Mapping[str, str]) -> None:
+    present = names - {SUMS, SIGNATURE}
+    for missing in sorted((set(sums) | set(_REQUIRED)) - present):
+        raise PackageError(f"{path / missing} is missing. Take the package from its source again.")
+    for extra in sorted(present - set(sums)):
+        raise PackageError(
+            f"{path / extra} is not listed in {SUMS}. Remove it, or take the package from its source again."
+        )
+
+
+def _read_small(path: Path, name: str) -> bytes:
+    try:
+        with (path / name).open("rb") as file:
+            content = file.read(MAX_SMALL_BYTE + 1)
+    except OSError as error:
+        raise PackageError(f"{path / name} cannot be read: {error.strerror}. Take the package anew.") from error
+    if len(content) > MAX_SMALL_BYTE:
+        raise PackageError(
+            f"{path / name} has more than {MAX_SMALL_BYTE} bytes. This is not a package; check the path."
+        )
+    return content
+
+
+def _read_verified(path: Path, name: str, expected: str) -> bytes:
+    try:
+        with (path / name).open("rb") as file:
+            content = file.read(MAX_FILE_BYTE + 1)
+    except OSError as error:
+        raise PackageError(f"{path / name} cannot be read: {error.strerror}. Take the package anew.") from error
+    if len(content) > MAX_FILE_BYTE:
+        raise PackageError(f"{path / name} has more than {MAX_FILE_BYTE} bytes. A package file must be smaller.")
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise PackageError(
+            f"{path / name} is damaged: SHA-256 expected {expected}, found {found} ({len(content)} bytes). "
+            "Take the package from its source again."
+        )
+    return content
+
+
+def _read_golden(path: Path, content: Mapping[str, bytes]) -> Golden:
+    tiles, expected = _array(path, GOLDEN_TILES, content), _array(path, GOLDEN_EXPECTED, content)
+    info = from_json(_GoldenInfo, content[GOLDEN_INFO], f"{path / GOLDEN_INFO}")
+    return Golden(tiles, expected, info.tolerance_abs)
+
+
+def _array(path: Path, name: str, content: Mapping[str, bytes]) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(content[name]), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise PackageError(
+            f"{path / name} is not an array: {error}. Take the package from its source again."
+        ) from error
+    return array
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _check_contents(path: Path, info: PackageInfo, profile: Profile, golden: Golden) -> None:
+    for what, schema in ((INFO, info.schema), (PROFILE, profile.schema)):
+        if schema != SCHEMA:
+            raise PackageError(f"{path / what} has schema {schema}, this program reads {SCHEMA}. Update the program.")
+    edge = info.input.tile_edge_px
+    shape = (len(golden.tiles), len(info.bands), edge, edge)
+    if golden.tiles.dtype != np.uint8 or golden.tiles.shape != shape or len(golden.tiles) == 0:
+        raise PackageError(
+            f"{path}: golden tiles are {golden.tiles.dtype} {golden.tiles.shape}, expected uint8 {shape}."
+        )
+    wanted = (len(golden.tiles), len(info.classes))
+    if golden.expected.dtype != np.float32 or golden.expected.shape != wanted:
+        raise PackageError(
+            f"{path}: golden answers are {golden.expected.dtype} {golden.expected.shape}, expected float32 {wanted}."
+        )
+    if set(profile.accuracy.recall_by_class) != set(info.classes):
+        raise PackageError(f"{path}: the profile knows other classes than {INFO}. Profile the package again.")

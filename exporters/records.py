@@ -1,0 +1,163 @@
+"""What a model package says about itself: identity, interface, proof and profile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import PackageError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """What the graph is fed: (n, bands, tile_edge_px, tile_edge_px); normalisation is inside the graph."""
+
+    name: str
+    dtype: str = "uint8"
+    layout: str = "nchw"
+    tile_edge_px: int
+    bands: tuple[str, ...]
+    max_batch: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """What the graph answers. ``probabilities``: (n, classes) float32, rows sum to 1."""
+
+    name: str
+    kind: str = "probabilities"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Answers below ``min_score`` are kept as unsure."""
+
+    min_score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Source and graph compared on the same real tiles, before the package was kept."""
+
+    source: str
+    target: str
+    tiles: int
+    max_abs_diff: float
+    mean_abs_diff: float
+    tolerance_abs: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageInfo:
+    """``package.json``. ``version`` only grows: an older one is not accepted after a newer one."""
+
+    schema: int = SCHEMA
+    id: str
+    version: int
+    title: str
+    task: str
+    network: str
+    params: int
+    gmacs: float
+    """Multiply-accumulates per tile, 1e9."""
+    precision: str
+    """The arithmetic of the graph."""
+    weights_dtype: str
+    """How the weights are stored; the graph casts them to ``precision``."""
+    gsd_range_m: tuple[float, float]
+    classes: tuple[str, ...]
+    input: InputSpec
+    output: OutputSpec
+    thresholds: Thresholds
+    licence: str
+    training_data: str
+    training: dict[str, Any]
+    created_by: dict[str, str]
+    proof: Proof
+    stac: dict[str, Any] = field(default_factory=dict)
+    """A STAC item with the fields of the MLM extension 1.4."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands that the input needs, in their order."""
+        return self.input.bands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Measured on ``n`` chips the network never saw. ``confusion[i][j]``: chips of class i called j."""
+
+    metric: str
+    dataset: str
+    n: int
+    value: float
+    ci95: tuple[float, float]
+    recall_by_class: dict[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileEntry:
+    """Time and energy of one batch size on one device. ``clock``: ``cpu`` seconds of this process, or ``wall``."""
+
+    device: str
+    machine: str
+    runtime: str
+    precision: str
+    power_mode: str
+    threads: int
+    batch: int
+    clock: str
+    latency_p50_s: float
+    latency_p99_s: float
+    tile_s: float
+    """Median latency of the batch divided by its tiles."""
+    tile_s_ci95: tuple[float, float]
+    repeats: int
+    energy_j_per_tile: float
+    energy_kind: str
+    """``measured`` or ``estimated``."""
+    energy_method: str
+    active_power_w: float
+    measured_on: str
+
+    @property
+    def implied_power_w(self) -> float:
+        """The power that time and energy imply together."""
+        return self.energy_j_per_tile / self.tile_s if self.tile_s > 0.0 else math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """``profile.json``: what was measured of this package, and how."""
+
+    schema: int = SCHEMA
+    accuracy: Accuracy
+    measurements: tuple[ProfileEntry, ...]
+
+    def entry_for(self, *, batch: int, device: str | None = None) -> ProfileEntry:
+        """The measurement whose batch is nearest to ``batch``, smaller before larger."""
+        entries = [entry for entry in self.measurements if device in (None, entry.device)]
+        if not entries:
+            known = sorted({entry.device for entry in self.measurements})
+            raise PackageError(f"The profile has no measurement on {device!r}, only on {known}. Run: subsolar bench.")
+        return min(entries, key=lambda entry: (abs(math.log(entry.batch / batch)), entry.batch))
+
+
+def check_envelope(profile: Profile, max_power_w: float = 60.0) -> None:
+    """Refuse a profile whose joules and seconds imply a power outside (0, max_power_w].
+
+    60 W is the most a Jetson AGX Orin module draws; published energies that imply 86 to 297 W were not measured on one.
+    """
+    for entry in profile.measurements:
+        power_w = entry.implied_power_w
+        if not 0.0 < power_w <= max_power_w:
+            raise PackageError(
+                f"The profile for batch {entry.batch} on {entry.device} implies {power_w:.1f} W "
+                f"({entry.energy_j_per_tile:.4g} J in {entry.tile_s:.4g} s a tile), outside (0, {max_power_w:g}] W. "
+                "Measure it again with: subsolar bench --write."
+            )

@@ -1,0 +1,76 @@
+"""The networks of the pool by name, with the size and cost that their papers and torchvision state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .errors import ExporterError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PAPER_EDGE_PX = 224
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One architecture; ``params_paper`` and ``gmacs_paper`` hold at 1000 classes and 224 x 224 px."""
+
+    name: str
+    title: str
+    paper: str
+    params_paper: float
+    gmacs_paper: float
+    module: str
+    cls: str
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network(
+            "mobilenet_v3_large",
+            "MobileNetV3-Large",
+            "Howard et al., Searching for MobileNetV3, ICCV 2019",
+            5.48e6,
+            0.217,
+            "mobilenet_v3",
+            "MobileNetV3Large",
+        ),
+        Network(
+            "mobilenet_v2",
+            "MobileNetV2",
+            "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018",
+            3.50e6,
+            0.301,
+            "mobilenet_v2",
+            "MobileNetV2",
+        ),
+        Network(
+            "resnet18",
+            "ResNet18",
+            "He et al., Deep Residual Learning for Image Recognition, CVPR 2016",
+            11.69e6,
+            1.814,
+            "resnet",
+            "ResNet18",
+        ),
+    )
+}
+
+
+def network_named(name: str) -> Network:
+    """The entry of the zoo with that name, or ExporterError naming the ones there are."""
+    if name not in NETWORKS:
+        raise ExporterError(f"There is no network named {name!r} in the zoo. Use one of {sorted(NETWORKS)}.")
+    return NETWORKS[name]
+
+
+def build_network(name: str, *, classes: int, stem_stride: int = 2) -> nn.Module:
+    """A network with fresh weights from torch's current seed. Needs torch."""
+    entry = network_named(name)
+    cls = getattr(import_module(f".zoo.{entry.module}", __package__), entry.cls)
+    network: nn.Module = cls(classes, stem_stride=stem_stride)
+    return network

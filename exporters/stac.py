@@ -1,0 +1,74 @@
+"""The package as a STAC item with the Machine Learning Model extension 1.4, for catalogues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .records import Accuracy, PackageInfo
+
+_MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+
+
+def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) -> dict[str, Any]:
+    """A STAC item; it has no place on Earth and no date, as the MLM extension allows for models."""
+    return {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": [_MLM],
+        "id": f"{info.id}-{info.version}",
+        "geometry": None,
+        "properties": {
+            "datetime": None,
+            "start_datetime": "1900-01-01T00:00:00Z",
+            "end_datetime": "9999-12-31T23:59:59Z",
+            "description": f"{info.title}, {accuracy.metric} {accuracy.value:.4f} on {accuracy.dataset} ({accuracy.n})",
+            "license": info.licence,
+            "mlm:name": info.id,
+            "mlm:architecture": info.title,
+            "mlm:tasks": ["scene-classification"],
+            "mlm:framework": "ONNX",
+            "mlm:framework_version": framework_version,
+            "mlm:total_parameters": info.params,
+            "mlm:pretrained": True,
+            "mlm:pretrained_source": info.training_data,
+            "mlm:accelerator_constrained": False,
+            "mlm:batch_size_suggestion": 32,
+            "mlm:input": [_input(info)],
+            "mlm:output": [_output(info)],
+        },
+        "links": [],
+        "assets": {
+            "model": {
+                "href": "./model.onnx",
+                "type": "application/octet-stream; framework=onnx",
+                "roles": ["mlm:model", "mlm:weights"],
+                "mlm:artifact_type": "onnx",
+                "title": info.title,
+            }
+        },
+    }
+
+
+def _input(info: PackageInfo) -> dict[str, Any]:
+    edge = info.input.tile_edge_px
+    return {
+        "name": info.input.name,
+        "bands": list(info.bands),
+        "input": {
+            "shape": [-1, len(info.bands), edge, edge],
+            "dim_order": ["batch", "bands", "height", "width"],
+            "data_type": info.input.dtype,
+        },
+        "value_scaling": None,
+        "resize_type": None,
+    }
+
+
+def _output(info: PackageInfo) -> dict[str, Any]:
+    return {
+        "name": info.output.name,
+        "tasks": ["scene-classification"],
+        "result": {"shape": [-1, len(info.classes)], "dim_order": ["batch", "class"], "data_type": "float32"},
+        "classification:classes": [{"value": value, "name": name} for value, name in enumerate(info.classes)],
+        "post_processing_function": None,
+    }
