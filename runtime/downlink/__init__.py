@@ -1,0 +1,6 @@
+"""Products on their way to the ground: ordered by value per byte, packed, sent, and acknowledged."""
+
+from .queue import Downlink, Load
+from .session import DownlinkSession, Pacing, PassReport
+
+__all__ = ["Downlink", "DownlinkSession", "Load", "Pacing", "PassReport"]

@@ -1,0 +1,19 @@
+"""Ways for packets to travel: real ones, rate-limited ones, and ones that misbehave on purpose."""
+
+from .base import Link, MemoryLink, memory_pair
+from .folder import FolderLink
+from .impaired import ImpairedLink, Impairment
+from .limited import BudgetedLink, PacedLink
+from .udp import UdpLink
+
+__all__ = [
+    "BudgetedLink",
+    "FolderLink",
+    "ImpairedLink",
+    "Impairment",
+    "Link",
+    "MemoryLink",
+    "PacedLink",
+    "UdpLink",
+    "memory_pair",
+]

@@ -1,0 +1,249 @@
+"""One ground pass from the spacecraft's side: send the best, wait for the answer, send what was lost again.
+
+A round of a pass is one *transfer*. Its content is durable before its first packet leaves, its number is never used
+twice, and the ground answers by that number. So an answer that comes late, in the next pass or after a reboot, still
+says exactly which products have arrived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..faults import fault
+from ..store.products import ProductStore, Transfer
+from ..wire.codec import MalformedError
+from ..wire.messages import Acknowledgement, Housekeeping, decode_acknowledgement, encode_housekeeping
+from ..wire.packets import OVERHEAD_BYTE, Apid, build, build_all, parse
+from ..wire.payload import HEAD_BYTE, encode_batch, prompted
+from .links import Link
+from .queue import Downlink, Load
+
+PROMPT_BYTE = OVERHEAD_BYTE + HEAD_BYTE
+MAX_ROUNDS = 8
+MAX_DRAINED = 10_000
+CANDIDATES = 50_000
+"""Products considered for one round."""
+SMALLEST_BYTE = 24
+"""No product is shorter, so a budget never needs more candidates than this allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassReport:
+    """What one pass did. ``text`` is one line for people."""
+
+    slot: int
+    budget_byte: int
+    sent_byte: int
+    sent_product: int
+    """Products that went out, each counted once, however often it had to be repeated."""
+    delivered_product: int
+    left_behind: int
+    """Products that still wait, those without an answer among them."""
+    repeated_product: int
+    silent: bool
+    """The ground did not answer."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """How packets are put on the link."""
+
+    packet_byte: int = 1024
+    window_packet: int = 32
+    """Packets sent before the ground is asked what it has: as many as the smallest receive buffer holds."""
+    answer_s: float = 2.0
+    """How long an answer may take."""
+    prompts: int = 2
+    """How often an answer that does not come is asked for again."""
+
+
+class DownlinkSession:
+    """Sends what waits in ``store`` through ``link``, pass by pass."""
+
+    def __init__(
+        self,
+        store: ProductStore,
+        link: Link,
+        *,
+        pacing: Pacing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._pacing = pacing or Pacing()
+        self._clock = clock
+        self._left_byte = 0
+        self._control_sequence = 0
+        self._time_unix_s = 0.0
+        self.rejected: Counter[str] = Counter()
+        """Uplink packets that were refused, by reason."""
+
+    def run_pass(self, slot: int, budget_byte: int, *, unix_s: float | None = None) -> PassReport:
+        """Spend at most ``budget_byte`` on the products of most value and mark as delivered what the ground confirms.
+
+        Every byte on the link counts, packet headers and prompts too. ``unix_s`` is the time that the packets carry;
+        without it, that of the best product. Raises StoreError and LinkError; what was confirmed stays confirmed.
+        """
+        self._left_byte = budget_byte
+        sent: set[str] = set()
+        repeated = delivered = 0
+        silent = False
+        if budget_byte > PROMPT_BYTE:
+            self._time_unix_s = self._newest_unix_s() if unix_s is None else unix_s
+            delivered += self._drain()
+            self._send_housekeeping(slot)
+            delivered += self._settle_earlier()
+            for _ in range(MAX_ROUNDS):
+                ids, arrived, silent = self._round(slot)
+                repeated += len(sent.intersection(ids))
+                sent.update(ids)
+                delivered += arrived
+                if silent or not ids:
+                    break
+        return self._report(slot, budget_byte, len(sent), delivered, repeated, silent=silent)
+
+    def _round(self, slot: int) -> tuple[tuple[str, ...], int, bool]:
+        """Send one transfer; return the ids it carried, how many arrived, and whether nobody answered."""
+        transfer = self._store.next_transfer()
+        downlink = Downlink(packet_byte=self._pacing.packet_byte)
+        candidates = min(CANDIDATES, self._left_byte // SMALLEST_BYTE + 1)
+        downlink.offer(self._store.pending(candidates), ordered=True)
+        loads = downlink.take(self._left_byte, transfer=transfer)
+        if not loads:
+            return (), 0, False
+        sequence = self._store.next_sequence()
+        batches = tuple(load.product_ids for load in loads)
+        packet, sent_byte = sum(load.packet for load in loads), sum(load.sent_byte for load in loads)
+        self._store.mark_sent(Transfer(transfer, slot, sequence, packet, sent_byte, batches))
+        answer = self._send_windows(transfer, loads, sequence)
+        arrived = 0
+        if answer is not None:
+            arrived = self._store.mark_acknowledged(transfer, answer.ranges, complete=True)
+        return tuple(name for batch in batches for name in batch), arrived, answer is None
+
+    def _send_windows(self, transfer: int, loads: Sequence[Load], sequence: int) -> Acknowledgement | None:
+        """Send ``loads``, pausing for an answer after each window; return the answer to the last one.
+
+        Once a window goes unanswered the rest is sent without pauses: the link may be one-way.
+        """
+        answer: Acknowledgement | None = None
+        in_window, silent = 0, False
+        for load in loads:
+            in_window += load.packet
+            is_last = load is loads[-1]
+            asks = is_last or (in_window >= self._pacing.window_packet and not silent)
+            for packet in self._packets(prompted(load.payload) if asks else load.payload, sequence):
+                self._send(packet)
+            sequence += load.packet
+            if asks:
+                answer = self._await(transfer, load.index, len(loads))
+                in_window, silent = 0, answer is None
+        return answer
+
+    def _packets(self, payload: bytes, sequence: int) -> list[bytes]:
+        packet_byte = self._pacing.packet_byte
+        return build_all(Apid.PRODUCTS, sequence, payload, time_unix_s=self._time_unix_s, packet_byte=packet_byte)
+
+    def _drain(self) -> int:
+        """Use the answers that came since the last pass."""
+        delivered = 0
+        for _ in range(MAX_DRAINED):
+            raw = self._link.receive()
+            if raw is None:
+                break
+            if (answer := self._read(raw)) is not None:
+                delivered += self._store.mark_acknowledged(answer.transfer, answer.ranges)
+        return delivered
+
+    def _settle_earlier(self) -> int:
+        """Ask about transfers that were never answered for, before their products are sent again."""
+        delivered = 0
+        for transfer in self._store.open_transfers():
+            answer = self._ask(transfer, 0)
+            if answer is not None:
+                delivered += self._store.mark_acknowledged(transfer, answer.ranges, complete=True)
+        return delivered
+
+    def _await(self, transfer: int, index: int, batches: int) -> Acknowledgement | None:
+        """The answer to the prompt in batch ``index``; where none comes, ask again with indices above all batches."""
+        answer = self._listen(transfer, index)
+        for attempt in range(self._pacing.prompts):
+            if answer is not None:
+                break
+            answer = self._ask(transfer, min(batches + attempt, 0xFFFF))
+        return answer
+
+    def _ask(self, transfer: int, index: int) -> Acknowledgement | None:
+        if self._left_byte < PROMPT_BYTE:
+            return None
+        self._control_sequence += 1
+        question = encode_batch(transfer, index, (), prompt=True)
+        self._send(build(Apid.PROMPT, self._control_sequence, question, time_unix_s=self._time_unix_s))
+        return self._listen(transfer, index)
+
+    def _listen(self, transfer: int, prompt: int) -> Acknowledgement | None:
+        """Take what arrives until the answer to ``prompt`` is there or its time is over."""
+        until_s = self._clock() + self._pacing.answer_s
+        while (left_s := until_s - self._clock()) > 0:
+            raw = self._link.receive(left_s)
+            if raw is None:
+                return None
+            answer = self._read(raw)
+            if answer is not None and (answer.transfer, answer.prompt) == (transfer, prompt):
+                return answer
+        return None
+
+    def _read(self, raw: bytes) -> Acknowledgement | None:
+        try:
+            packet = parse(raw)
+            if packet.apid != Apid.ACKNOWLEDGE:
+                raise MalformedError("apid", packet.apid.name)
+            return decode_acknowledgement(packet.data)
+        except MalformedError as error:
+            self.rejected[error.reason] += 1
+            return None
+
+    def _send(self, packet: bytes) -> None:
+        fault("downlink.send.before_packet")
+        self._link.send(packet)
+        self._left_byte -= len(packet)
+        fault("downlink.send.after_packet")
+
+    def _send_housekeeping(self, slot: int) -> None:
+        last = self._store.last_decision()
+        counts = self._store.counts()
+        product, byte = self._store.backlog()
+        state = Housekeeping(
+            slot=slot,
+            charge_frac=last.charge_frac if last else 0.0,
+            temperature_c=last.temperature_c if last else 0.0,
+            backlog_product=product,
+            backlog_byte=byte,
+            delivered_product=counts.delivered_product,
+            shed_product=counts.shed_product,
+        )
+        packet = build(Apid.HOUSEKEEPING, slot, encode_housekeeping(state), time_unix_s=self._time_unix_s)
+        if len(packet) <= self._left_byte:
+            self._send(packet)
+
+    def _newest_unix_s(self) -> float:
+        newest = self._store.pending(1)
+        return newest[0].captured_unix_s if newest else 0.0
+
+    def _report(
+        self, slot: int, budget_byte: int, sent: int, delivered: int, repeated: int, *, silent: bool
+    ) -> PassReport:
+        left, left_byte = self._store.backlog()
+        sent_byte = budget_byte - self._left_byte
+        text = f"sent {sent} products in {sent_byte} of {budget_byte} bytes, {delivered} confirmed"
+        if repeated:
+            text += f", {repeated} repeated"
+        if silent:
+            text += ", the ground did not answer"
+        if left:
+            text += f"; {left} left behind ({left_byte} bytes, worth {self._store.waiting_value():.4g})"
+        return PassReport(slot, budget_byte, sent_byte, sent, delivered, left, repeated, silent, text)

@@ -1,0 +1,86 @@
+"""Products as a GeoJSON FeatureCollection (RFC 7946), written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..faults import fault
+from ..records import Product
+
+
+def feature(product: Product) -> dict[str, Any]:
+    """One product as a feature; without a place its geometry is null, as section 3.2 allows."""
+    captured = datetime.fromtimestamp(product.captured_unix_s, tz=timezone.utc)
+    return {
+        "type": "Feature",
+        "id": product.product_id,
+        "geometry": None if product.footprint is None else _geometry(product.footprint.ring_deg),
+        "properties": {
+            "label": product.label,
+            "score": round(product.score, 6),
+            "value": round(product.value, 6),
+            "kind": product.kind,
+            "slot": product.slot,
+            "captured_utc": captured.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "frame_id": product.frame_id,
+            "window_px": [product.row_px, product.col_px, product.edge_px],
+            "package_id": product.package_id,
+            "package_sha256": product.package_sha256,
+        },
+    }
+
+
+def write_geojson(path: Path, products: Iterable[Product]) -> int:
+    """Write ``products`` to ``path``, one feature a line, and return their number; a reader never sees half a file."""
+    count = 0
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write('{"type": "FeatureCollection", "features": [')
+            for product in products:
+                file.write(("," if count else "") + "\n" + json.dumps(feature(product), ensure_ascii=False))
+                count += 1
+            file.write("\n]}\n")
+        replace_durably(part, path)
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
+    return count
+
+
+def replace_durably(part: Path, path: Path) -> None:
+    """Move a finished file to its place, so that a power cut leaves the old one or the new one."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    fault("ground.geojson.before_rename")
+    os.replace(part, path)
+
+
+def _geometry(ring: tuple[tuple[float, float], ...]) -> dict[str, Any]:
+    """A polygon; one that crosses the antimeridian is cut there into two (section 3.1.9)."""
+    lons = [lon for lon, _ in ring]
+    if max(lons) - min(lons) <= 180 and max(lons) <= 180 and min(lons) >= -180:
+        return {"type": "Polygon", "coordinates": [[list(corner) for corner in ring]]}
+    east = [(lon + 360 if lon < 0 else lon, lat) for lon, lat in ring]
+    halves = [_clip(east, 180.0, keep_west=True), _clip(east, 180.0, keep_west=False)]
+    shifted = [halves[0], [(lon - 360, lat) for lon, lat in halves[1]]]
+    return {"type": "MultiPolygon", "coordinates": [[[list(corner) for corner in half]] for half in shifted if half]}
+
+
+def _clip(ring: list[tuple[float, float]], lon_limit: float, *, keep_west: bool) -> list[tuple[float, float]]:
+    """The part of a closed ring on one side of a meridian (Sutherland and Hodgman), closed again."""
+    kept: list[tuple[float, float]] = []
+    for (lon0, lat0), (lon1, lat1) in pairwise(ring):
+        inside0, inside1 = ((lon <= lon_limit) is keep_west for lon in (lon0, lon1))
+        if inside0:
+            kept.append((lon0, lat0))
+        if inside0 is not inside1:
+            along = (lon_limit - lon0) / (lon1 - lon0)
+            kept.append((lon_limit, lat0 + along * (lat1 - lat0)))
+    return [*kept, kept[0]] if kept else []

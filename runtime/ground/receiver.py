@@ -1,0 +1,128 @@
+"""The ground's half of a pass, without a socket: packets in, answers out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from ..faults import fault
+from ..wire.codec import MalformedError
+from ..wire.messages import Acknowledgement, decode_housekeeping, encode_acknowledgement, to_ranges
+from ..wire.packets import Apid, Packet, build, parse
+from ..wire.payload import Batch, decode_batch
+from .archive import Archive
+from .reassembly import Reassembler
+from .sequence import SequenceTracker
+
+SHUTDOWN = b"shutdown"
+COMMIT_EVERY = 256
+"""Packets after which what has come is made durable without being asked for."""
+
+
+class Receiver:
+    """Checks, joins and keeps what arrives; refuses the rest and counts why. Any bytes may be inserted."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._reassembler = Reassembler()
+        self._answers = 0
+        self._uncommitted = 0
+        self.housekeeping: dict[str, Any] | None = None
+        """The last state that the spacecraft reported."""
+        self._load(archive.load_state())
+        self.ended = False
+        """A shutdown packet has come."""
+
+    def insert(self, raw: bytes) -> bytes | None:
+        """Take one packet; return the answer that it asks for, after all it answers for is durable.
+
+        Raises StoreError where the archive cannot be written; the products of that packet are then not acknowledged.
+        """
+        fault("ground.receive.before_insert")
+        self.counts["packets"] += 1
+        self.counts["bytes"] += len(raw)
+        try:
+            return self._accept(parse(raw))
+        except MalformedError as error:
+            self.rejected[error.reason] += 1
+            return None
+
+    def commit(self) -> None:
+        """Make everything received durable."""
+        if self._uncommitted:
+            self._archive.commit(self._state())
+            self._uncommitted = 0
+
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """Product packets that have not come, as (first number, count)."""
+        return self._sequence.gaps()
+
+    @property
+    def missing_packet(self) -> int:
+        """How many product packets have not come."""
+        return len(self._sequence.missing)
+
+    def _accept(self, packet: Packet) -> bytes | None:
+        self._uncommitted += 1
+        reply = None
+        if packet.apid == Apid.PRODUCTS:
+            reply = self._accept_products(packet)
+        elif packet.apid == Apid.PROMPT:
+            reply = self._answer(decode_batch(packet.data))
+        elif packet.apid == Apid.HOUSEKEEPING:
+            self.housekeeping = asdict(decode_housekeeping(packet.data))
+        elif packet.apid == Apid.CONTROL and packet.data == SHUTDOWN:
+            self.ended = True
+        else:
+            raise MalformedError("apid", f"{packet.apid.name} is not for this station")
+        if self._uncommitted >= COMMIT_EVERY:
+            self.commit()
+        return reply
+
+    def _accept_products(self, packet: Packet) -> bytes | None:
+        number = self._sequence.observe(packet.sequence)
+        payload = self._reassembler.insert(number, packet.flags, packet.data)
+        if payload is None:
+            return None
+        batch = decode_batch(payload)
+        new = self._archive.insert(batch)
+        self.counts["products"] += new
+        self.counts["duplicates"] += len(batch.products) - new
+        return self._answer(batch) if batch.prompt else None
+
+    def _answer(self, batch: Batch) -> bytes:
+        self.commit()
+        ranges = to_ranges(self._archive.held(batch.transfer))
+        self._answers += 1
+        answer = encode_acknowledgement(Acknowledgement(batch.transfer, batch.index, ranges))
+        return build(Apid.ACKNOWLEDGE, self._answers, answer)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "next_number": self._sequence.next_number,
+            "gaps": self._sequence.gaps(),
+            "late": self._sequence.late,
+            "repeated": self._sequence.repeated,
+            "counts": dict(self.counts),
+            "rejected": dict(self.rejected),
+            "housekeeping": self.housekeeping,
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        missing = (number for first, count in state.get("gaps", ()) for number in range(first, first + count))
+        self._sequence = SequenceTracker(state.get("next_number"), missing)
+        self._sequence.late, self._sequence.repeated = state.get("late", 0), state.get("repeated", 0)
+        self.counts: Counter[str] = Counter(state.get("counts", {}))
+        self.rejected: Counter[str] = Counter(state.get("rejected", {}))
+        self.housekeeping = state.get("housekeeping")
+
+    @property
+    def late_packet(self) -> int:
+        """Packets that came after later ones."""
+        return self._sequence.late
+
+    @property
+    def repeated_packet(self) -> int:
+        """Packets that had been here before."""
+        return self._sequence.repeated

@@ -1,0 +1,170 @@
+"""The ground station as a process: listens, keeps, answers, and leaves a map and a report behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..downlink.links import Link, UdpLink
+from ..errors import LinkError, StoreError
+from ..faults import fault
+from ..wire.packets import Apid, build, split_stream
+from .archive import Archive
+from .geojson import replace_durably, write_geojson
+from .receiver import SHUTDOWN, Receiver
+
+POLL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class GroundReport:
+    """What the station has received so far, over all its starts; the content of ``ground.json``."""
+
+    products: int
+    duplicates: int
+    packets: int
+    bytes: int
+    missing_packet: int
+    gaps: tuple[tuple[int, int], ...]
+    """Product packets that never came, as (first number, count); their content may have come again in later packets."""
+    late_packet: int
+    repeated_packet: int
+    rejected: dict[str, int]
+    """Refused packets by reason."""
+    housekeeping: dict[str, Any] | None
+    """The last state that the spacecraft reported."""
+
+
+def run_ground(
+    listen: str,
+    out_dir: Path,
+    *,
+    ready: Callable[[str, int], None] = lambda host, port: None,
+    stop: Callable[[], bool] = lambda: False,
+    allow_shutdown: bool = False,
+    record: Path | None = None,
+) -> GroundReport:
+    """Listen at ``HOST:PORT`` until ``stop`` says so or an allowed shutdown packet comes; then write results.
+
+    ``ready`` is told where the station listens (port 0 takes a free one). ``record`` keeps every packet as it came.
+    Raises LinkError for an address that cannot be used and StoreError for a folder that cannot be written.
+    """
+    archive = open_archive(out_dir)
+    try:
+        link = UdpLink.bind(listen)
+        try:
+            ready(*link.address)
+            receiver = Receiver(archive)
+            serve(link, receiver, stop=lambda: stop() or (allow_shutdown and receiver.ended), record=record)
+        finally:
+            link.close()
+        return finish(out_dir, archive, receiver)
+    finally:
+        archive.close()
+
+
+def serve(link: Link, receiver: Receiver, *, stop: Callable[[], bool], record: Path | None = None) -> None:
+    """Insert what arrives and send what is to be answered, until ``stop``; at the end all of it is durable."""
+    with _recorder(record) as keep:
+        while not stop():
+            raw = link.receive(POLL_S)
+            if raw is None:
+                receiver.commit()
+                continue
+            keep(raw)
+            answer = receiver.insert(raw)
+            if answer is not None:
+                link.send(answer)
+                fault("ground.acknowledge.after_send")
+    receiver.commit()
+
+
+def run_recording(recording: Path, out_dir: Path) -> GroundReport:
+    """Read a file of packets one after the other, as ``record`` writes it; damaged stretches are skipped."""
+    try:
+        data = recording.read_bytes()
+    except OSError as error:
+        raise LinkError(f"Cannot read {recording}: {error}. Give a file of space packets.") from error
+    archive = open_archive(out_dir)
+    try:
+        receiver = Receiver(archive)
+        for raw in split_stream(data):
+            receiver.insert(raw)
+        receiver.commit()
+        return finish(out_dir, archive, receiver)
+    finally:
+        archive.close()
+
+
+def open_archive(out_dir: Path) -> Archive:
+    """The archive of ``out_dir``, made where there is none; raises StoreError where that cannot be."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"Cannot use {out_dir}: {error}. Choose a folder that you may write to.") from error
+    return Archive(out_dir / "ground.sqlite")
+
+
+def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
+    """Write ``products.geojson`` and ``ground.json`` and return the report."""
+    write_geojson(out_dir / "products.geojson", archive.products())
+    report = GroundReport(
+        products=archive.count(),
+        duplicates=receiver.counts["duplicates"],
+        packets=receiver.counts["packets"],
+        bytes=receiver.counts["bytes"],
+        missing_packet=receiver.missing_packet,
+        gaps=receiver.gaps(),
+        late_packet=receiver.late_packet,
+        repeated_packet=receiver.repeated_packet,
+        rejected=dict(sorted(receiver.rejected.items())),
+        housekeeping=receiver.housekeeping,
+    )
+    path = out_dir / "ground.json"
+    part = path.with_name("ground.json.part")
+    try:
+        part.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        replace_durably(part, path)
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
+    return report
+
+
+def shutdown_packet() -> bytes:
+    """The packet that ends a station which allows it."""
+    return build(Apid.CONTROL, 0, SHUTDOWN)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Within, SIGTERM and SIGINT set a flag instead of ending the process; the value tells whether one has come."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _recorder(record: Path | None) -> Iterator[Callable[[bytes], object]]:
+    if record is None:
+        yield lambda raw: None
+        return
+    try:
+        file = record.open("ab")
+    except OSError as error:
+        raise StoreError(f"Cannot write {record}: {error}. Choose a file that you may write to.") from error
+    with file:
+        yield file.write
