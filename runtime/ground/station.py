@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -42,31 +42,46 @@ class GroundReport:
 
 
 def run_ground(
-    listen: str,
-    out_dir: Path,
     *,
-    ready: Callable[[str, int], None] = lambda host, port: None,
-    stop: Callable[[], bool] = lambda: False,
+    listen: str = "127.0.0.1:0",
+    out: Path,
+    recorded: Path | None = None,
+    announce: Callable[[str], object] = lambda line: None,
+    stop: Callable[[], bool] | None = None,
     allow_shutdown: bool = False,
     record: Path | None = None,
-) -> GroundReport:
-    """Listen at ``HOST:PORT`` until ``stop`` says so or an allowed shutdown packet comes; then write results.
+) -> dict[str, Any]:
+    """Receive until told to end, write ``products.geojson`` and ``ground.json`` into ``out``, and return the report.
 
-    ``ready`` is told where the station listens (port 0 takes a free one). ``record`` keeps every packet as it came.
-    Raises LinkError for an address that cannot be used and StoreError for a folder that cannot be written.
+    Listens at ``HOST:PORT``; ``announce`` gets one line of JSON with the address in ``listening``, since port 0 takes a
+    free one. Ends when ``stop`` says so (SIGTERM and SIGINT where it is None), or on a shutdown packet where that is
+    allowed. ``record`` keeps every packet as it came; ``recorded`` reads such a file instead of listening.
+
+    Raises LinkError for an address or a recording that cannot be used, StoreError for a folder that cannot be written.
     """
-    archive = open_archive(out_dir)
-    try:
-        link = UdpLink.bind(listen)
-        try:
-            ready(*link.address)
-            receiver = Receiver(archive)
-            serve(link, receiver, stop=lambda: stop() or (allow_shutdown and receiver.ended), record=record)
-        finally:
-            link.close()
-        return finish(out_dir, archive, receiver)
-    finally:
-        archive.close()
+    if recorded is not None:
+        return asdict(run_recording(recorded, out))
+    if stop is None:
+        with stop_on_signals() as stopped:
+            return asdict(_listen(listen, out, announce, stopped, record, allow_shutdown=allow_shutdown))
+    return asdict(_listen(listen, out, announce, stop, record, allow_shutdown=allow_shutdown))
+
+
+def _listen(
+    listen: str,
+    out: Path,
+    announce: Callable[[str], object],
+    stop: Callable[[], bool],
+    record: Path | None,
+    *,
+    allow_shutdown: bool,
+) -> GroundReport:
+    with closing(open_archive(out)) as archive, closing(UdpLink.bind(listen)) as link:
+        host, port = link.address
+        announce(json.dumps({"listening": f"{host}:{port}", "host": host, "port": port, "out": str(out)}))
+        receiver = Receiver(archive)
+        serve(link, receiver, stop=lambda: stop() or (allow_shutdown and receiver.ended), record=record)
+        return finish(out, archive, receiver)
 
 
 def serve(link: Link, receiver: Receiver, *, stop: Callable[[], bool], record: Path | None = None) -> None:
@@ -91,15 +106,12 @@ def run_recording(recording: Path, out_dir: Path) -> GroundReport:
         data = recording.read_bytes()
     except OSError as error:
         raise LinkError(f"Cannot read {recording}: {error}. Give a file of space packets.") from error
-    archive = open_archive(out_dir)
-    try:
+    with closing(open_archive(out_dir)) as archive:
         receiver = Receiver(archive)
         for raw in split_stream(data):
             receiver.insert(raw)
         receiver.commit()
         return finish(out_dir, archive, receiver)
-    finally:
-        archive.close()
 
 
 def open_archive(out_dir: Path) -> Archive:
