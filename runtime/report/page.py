@@ -1,0 +1,104 @@
+"""Puts the page together: one file, no network, and a policy that lets nothing else in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from .digest import Digest, digest
+from .figures import DEFINITIONS
+from .found import Catalogue, catalogue, class_table, found_maps, gallery
+from .ground import ground_map
+from .inspector import inspector, slot_words
+from .model import ReplayReport
+from .sections import decisions, headline, lead, models, notes, provenance, sent
+from .timeline import timeline
+from .words import clock, date, esc
+
+
+def render_report(report: ReplayReport) -> str:
+    """Return the report as one HTML page that fetches nothing: the same input gives the same bytes.
+
+    A replay that stopped before its first slot still gives a page. A slot whose start is no ISO 8601 time raises
+    `runtime.errors.MissionError`.
+    """
+    flight = digest(report)
+    style, script = _asset("report.css"), _asset("report.js")
+    body = _flown(flight) if flight.slots else _grounded(flight)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_policy(style, script)}'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{esc(report.title)}</title><style>{style}</style></head>\n"
+        f"<body>{DEFINITIONS}{body}<script>{script}</script></body></html>\n"
+    )
+
+
+def _asset(name: str) -> str:
+    return files("runtime.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the content security policy: this style, this script, pictures inside the file, nothing else."""
+    rules = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return f'<meta http-equiv="Content-Security-Policy" content="{rules}"><meta name="referrer" content="no-referrer">'
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _flown(flight: Digest) -> str:
+    book = catalogue(flight)
+    parts = (
+        ("flight", "The flight, slot by slot", timeline(flight)),
+        ("models", "Accuracy and joules", models(flight)),
+        ("track", "Where it flew", ground_map(flight)),
+        ("found-at", "What was found", _found(flight, book)),
+        ("sent", "What was sent, and when", sent(flight)),
+        ("decisions", "Every decision", decisions(flight)),
+        ("provenance", "Where the numbers come from", provenance(flight)),
+    )
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in parts)
+    sections = "".join(
+        f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>{body}</section>'
+        for name, title, body in parts
+    )
+    data = f'<script type="application/json" id="slot-words">{slot_words(flight)}</script>'
+    return (
+        f'<a class="skip" href="#flight">To the flight</a>{_header(flight)}'
+        f"{lead(flight)}{headline(flight)}{notes(flight)}"
+        f'<nav aria-label="Parts of this page">{links}</nav>'
+        f'<div class="desk"><main>{sections}</main>{inspector(flight)}</div>{data}'
+    )
+
+
+def _found(flight: Digest, book: Catalogue) -> str:
+    if not book.findings:
+        return "<p>Nothing was found: no slot left a product.</p>"
+    return found_maps(flight, book) + class_table(book) + gallery(flight, book)
+
+
+def _grounded(flight: Digest) -> str:
+    """Return the page of a replay that ended before its first slot."""
+    return (
+        f'{_header(flight)}<main><p class="lead">No slot was finished, so there is nothing to show yet.</p>'
+        f"{notes(flight)}"
+        f'<section id="provenance"><h2>Where the numbers come from</h2>{provenance(flight)}</section></main>'
+    )
+
+
+def _header(flight: Digest) -> str:
+    report = flight.report
+    when = ""
+    if flight.slots:
+        start = flight.starts_unix_s[0]
+        when = f" · {date(start)} {clock(start)}–{clock(flight.end_unix_s)} UTC (simulated)"
+    return (
+        f'<header><h1>{esc(report.title)}</h1><p class="quiet">scenario {esc(report.scenario)}'
+        f" · policy {esc(report.policy)} · seed {report.seed}{when}</p></header>"
+    )

@@ -1,0 +1,254 @@
+"""The flight over time: who ran when, and battery, energy, load, heat and downlink under it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .digest import IDLE, Digest, runs
+from .figures import Panel, Scale, rect, scale_over, swatch, symbol, words_at
+from .words import clock, count, esc, percent, plural, span
+
+_LANE_PX = 33
+_CELL_PX = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One drawing of the timeline with its heading and key."""
+
+    title: str
+    key: str
+    gutter: str
+    height_px: int
+    body: str
+    label: str
+    """What someone who cannot see the drawing is told."""
+
+
+def timeline(flight: Digest) -> str:
+    """Return every row of the timeline, one under the other on one time axis."""
+    rows = (_lanes, _battery, _energy, _load, _temperature, _downlink)
+    axis = _axis(flight)
+    return axis + "".join(_row(flight, build(flight)) for build in rows) + axis
+
+
+def _row(flight: Digest, row: Row) -> str:
+    behind = _night(flight, row.height_px) + _contacts(flight, row.height_px)
+    cursor = f'<rect class="cursor" x="0" width="0" y="0" height="{row.height_px}"/>'
+    return (
+        f'<figure class="row"><figcaption><b>{esc(row.title)}</b>{row.key}</figcaption>'
+        f'{row.gutter}<svg class="plot" data-time height="{row.height_px}" role="img" aria-label="{esc(row.label)}">'
+        f"{behind}{row.body}{cursor}</svg></figure>"
+    )
+
+
+def _axis(flight: Digest) -> str:
+    """Return the hours under the rows; whole minutes that divide an hour."""
+    time = flight.time
+    steps_s = (60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+    step_s = next((step for step in steps_s if (time.high - time.low) / step <= 7), 86400)
+    first = -(-time.low // step_s)
+    marks = ""
+    for number in range(int((time.high - first * step_s) // step_s) + 1):
+        moment = (first + number) * step_s
+        share = time.frac(moment)
+        side = "start" if share < 0.03 else "end" if share > 0.96 else "middle"
+        marks += words_at(f"{100 * share:.2f}%", "12", clock(moment), side)
+    return f'<div class="row axis" aria-hidden="true"><span>UTC</span><svg class="plot" height="16">{marks}</svg></div>'
+
+
+def nights(flight: Digest) -> list[tuple[float, float]]:
+    """Return start and end of each shadow within the flight, to the grain of the ground track."""
+    track, time = flight.report.track, flight.time
+    times = [float(moment) for moment in track.unix_s]
+    dark = [not bool(lit) for lit in track.sunlit]
+    spans = [(times[first], times[min(last, len(times) - 1)]) for first, last in runs(dark)]
+    return [(max(a, time.low), min(b, time.high)) for a, b in spans if b > time.low and a < time.high]
+
+
+def _night(flight: Digest, height_px: int) -> str:
+    time = flight.time
+    return "".join(rect(time.frac(a), time.frac(b), 0, height_px, "night") for a, b in nights(flight))
+
+
+def _contacts(flight: Digest, height_px: int) -> str:
+    time = flight.time
+    return "".join(
+        rect(time.frac(one.start_unix_s), time.frac(one.end_unix_s), 0, height_px, "contact")
+        for one in flight.report.passes
+    )
+
+
+def _lanes(flight: Digest) -> Row:
+    lanes = [_sun_lane(flight), _pass_lane(flight), *(_model_lane(flight, model) for model in flight.models)]
+    lanes.append(_shield_lane(flight))
+    body = "".join(
+        f'<svg y="{number * _LANE_PX}" height="{_LANE_PX}">{lane}</svg>' for number, lane in enumerate(lanes)
+    )
+    ran = ", ".join(f"{model} in {flight.totals(model).slots}" for model in flight.models)
+    return Row(
+        title="Choice in each slot",
+        key="",
+        gutter='<span class="gutter"></span>',
+        height_px=_LANE_PX * len(lanes) + 2,
+        body=body,
+        label=f"Sunlight, ground contacts and the model of each of {len(flight.slots)} slots: {ran}.",
+    )
+
+
+def _lane(name: str, note: str, cells: str, more: str = "", badge: str = "") -> str:
+    """Return one lane. ``more`` is left out on a narrow screen; ``badge`` stands before the name."""
+    ground = f'<rect class="lane" x="0" width="100%" y="17" height="{_CELL_PX}"/>'
+    words = (
+        f'<text class="lane-name" x="{17 if badge else 0}" y="12">{esc(name)}'
+        f'<tspan class="quiet" dx="8">{esc(note)}</tspan>'
+        f'<tspan class="quiet wide">{esc(more)}</tspan></text>'
+    )
+    return f"{ground}{cells}{words}{badge}"
+
+
+def _sun_lane(flight: Digest) -> str:
+    time = flight.time
+    dark = nights(flight)
+    cells = rect(0.0, 1.0, 17, _CELL_PX, "sun")
+    cells += "".join(rect(time.frac(a), time.frac(b), 17, _CELL_PX, "shadow", "in shadow") for a, b in dark)
+    total_s = sum(b - a for a, b in dark)
+    return _lane("Sunlight", f"dark = in shadow, {percent(total_s / (time.high - time.low), 0)} of the time", cells)
+
+
+def _pass_lane(flight: Digest) -> str:
+    time, passes = flight.time, flight.report.passes
+    cells = ""
+    for number, one in enumerate(passes, 1):
+        left, right = time.frac(one.start_unix_s), time.frac(one.end_unix_s)
+        cells += rect(left, right, 17, _CELL_PX, "pass", f"{one.station} {clock(one.start_unix_s)}")
+        cells += words_at(f"{100 * right:.2f}%", "28", f" {number}", "after")
+    total_s = sum(one.end_unix_s - one.start_unix_s for one in passes)
+    note = f"{plural(len(passes), 'pass', 'passes')}, {span(total_s)}" if passes else "no pass"
+    return _lane("Ground contact", note, cells)
+
+
+def _model_lane(flight: Digest, model: str) -> str:
+    time, look, totals = flight.time, flight.look(model), flight.totals(model)
+    mine = [slot.model == model for slot in flight.slots]
+    cells = ""
+    for first, last in runs(mine):
+        for index in range(first, last):
+            start = flight.starts_unix_s[index]
+            left, right = time.frac(start + 0.04 * flight.slot_s), time.frac(start + 0.96 * flight.slot_s)
+            cells += rect(left, right, 17, _CELL_PX)
+    share = percent(totals.slots / len(flight.slots), 0)
+    done = "" if model == IDLE else f", {count(totals.tiles)} tiles"
+    note = f"{plural(totals.slots, 'slot', 'slots')}, {share}"
+    badge = symbol(look.shape, "6", "8", f"{look.css} mark")
+    return _lane(model, note, f'<g class="{look.css}">{cells}</g>', done, badge)
+
+
+def _shield_lane(flight: Digest) -> str:
+    time = flight.time
+    cells, total = "", 0
+    for start, slot in zip(flight.starts_unix_s, flight.slots, strict=True):
+        if slot.overruled:
+            total += 1
+            x = time.percent(start + flight.slot_s / 2)
+            cells += symbol("s-down", x, "24", "alarm", f"slot {slot.slot}: {slot.overruled}")
+    return _lane("Shield", f"overruled the policy {plural(total, 'time', 'times')}", cells)
+
+
+def _battery(flight: Digest) -> Row:
+    charge = [100 * value for value in flight.column(lambda slot: slot.charge_frac)]
+    reserve = flight.report.reserve_frac
+    limit = [] if reserve is None else [100 * reserve]
+    panel = Panel(flight.time, _within(scale_over([*charge, *limit]), 0.0, 100.0), 104)
+    body = panel.grid(4) + panel.line(flight.starts_unix_s, charge, "charge")
+    key = swatch("line", "charge", "charge at slot start")
+    if reserve is not None:
+        body += panel.rule(100 * reserve, "limit")
+        key += swatch("line", "limit", f"reserve {100 * reserve:g} %")
+    lowest = min(charge)
+    return Row("Battery", key, panel.gutter(4, "%"), 104, body, f"Battery charge, lowest {lowest:.1f} percent.")
+
+
+def _energy(flight: Digest) -> Row:
+    drawn = flight.column(lambda slot: slot.energy_j)
+    load = flight.column(lambda slot: slot.load_j)
+    harvest = flight.column(lambda slot: slot.harvest_j)
+    budget = [max(value, 0.0) for value in flight.column(lambda slot: slot.budget_j)]
+    both = [a + b for a, b in zip(drawn, load, strict=True)]
+    usual, most = (max(filter(math.isfinite, values), default=0.0) for values in ([*both, *harvest], budget))
+    log = most > 8 * max(usual, 1e-12)
+    scale = scale_over([*drawn, *both, *harvest, *budget], zero=True)
+    if log:
+        floor = 1e-4 * most
+        scale = scale_over([value for value in (*both, *harvest, *budget) if value > floor], log=True)
+    panel, starts, wide = Panel(flight.time, scale, 132), flight.starts_unix_s, flight.slot_s
+    zeros = [scale.low] * len(drawn)
+    body = panel.grid(4)
+    if log:  # stacked bars have no meaning on a logarithmic axis
+        body += panel.steps(starts, wide, load, "load-line") + panel.bars(starts, wide, zeros, drawn, "drawn")
+    else:
+        body += panel.bars(starts, wide, zeros, drawn, "drawn") + panel.bars(starts, wide, drawn, both, "bus")
+    body += panel.steps(starts, wide, harvest, "harvest") + panel.steps(starts, wide, budget, "budget")
+    kind = _kinds(flight)
+    key = (
+        swatch("box", "drawn", f"inference ({kind})")
+        + (swatch("line", "load-line", "bus, idle, radio") if log else swatch("box", "bus", "bus, idle, radio"))
+        + swatch("line", "harvest", "harvest")
+        + swatch("line", "budget", "budget for inference")
+    )
+    title = "Joules per slot" + (" (logarithmic)" if log else "")
+    label = f"Energy of each slot: {sum(drawn):.0f} J for inference in all, {sum(harvest):.0f} J harvested."
+    return Row(title, key, panel.gutter(4), 132, body, label)
+
+
+def _load(flight: Digest) -> Row:
+    done = flight.column(lambda slot: slot.admitted_tile)
+    shed = flight.column(lambda slot: slot.shed_tile)
+    both = [a + b for a, b in zip(done, shed, strict=True)]
+    arrived = flight.column(lambda slot: slot.arrived_tile)
+    queued = flight.column(lambda slot: slot.queued_tile)
+    panel = Panel(flight.time, scale_over([*both, *arrived, *queued], zero=True), 112)
+    starts, wide, zeros = flight.starts_unix_s, flight.slot_s, [0.0] * len(done)
+    body = panel.grid(4) + panel.bars(starts, wide, zeros, done, "done") + panel.bars(starts, wide, done, both, "shed")
+    body += panel.steps(starts, wide, arrived, "arrived") + panel.steps(starts, wide, queued, "queued")
+    key = (
+        swatch("box", "done", "worked on")
+        + swatch("box", "shed", "shed")
+        + swatch("line", "arrived", "arrived")
+        + swatch("line", "queued", "left from before")
+    )
+    label = f"Tiles of each slot: {sum(done):.0f} worked on and {sum(shed):.0f} shed of {sum(arrived):.0f} arrived."
+    return Row("Tiles per slot", key, panel.gutter(4), 112, body, label)
+
+
+def _temperature(flight: Digest) -> Row:
+    heat = flight.column(lambda slot: slot.temperature_c)
+    limit = flight.report.temperature_limit_c
+    scale = scale_over([*heat, *([] if limit is None else [limit])], most=3)
+    panel = Panel(flight.time, scale, 84)
+    body = panel.grid(3) + panel.line(flight.starts_unix_s, heat, "heat")
+    key = swatch("line", "heat", "compute module")
+    if limit is not None:
+        body += panel.rule(limit, "limit")
+        key += swatch("line", "limit", f"limit {limit:g} °C")
+    return Row("Temperature", key, panel.gutter(3, "°C"), 84, body, f"Temperature, highest {max(heat):.1f} °C.")
+
+
+def _downlink(flight: Digest) -> Row:
+    sent = flight.column(lambda slot: slot.sent_product)
+    waiting = flight.column(lambda slot: slot.backlog_product)
+    panel = Panel(flight.time, scale_over([*sent, *waiting], zero=True, most=3), 92)
+    starts, wide = flight.starts_unix_s, flight.slot_s
+    body = panel.grid(3) + panel.bars(starts, wide, [0.0] * len(sent), sent, "sent")
+    body += panel.steps(starts, wide, waiting, "waiting")
+    key = swatch("box", "sent", "sent in the slot") + swatch("line", "waiting", "waiting aboard")
+    return Row("Products", key, panel.gutter(3), 92, body, f"Products sent: {sum(sent):.0f} in all.")
+
+
+def _kinds(flight: Digest) -> str:
+    return " and ".join(sorted({slot.energy_kind for slot in flight.slots if slot.energy_kind})) or "kind unknown"
+
+
+def _within(scale: Scale, low: float, high: float) -> Scale:
+    return Scale(max(scale.low, low), min(scale.high, high))
