@@ -56,7 +56,7 @@ def headline(flight: Digest) -> str:
     """Return the numbers that the issue asks for first, each with what it stands on."""
     report, summary, slots = flight.report, flight.report.summary, flight.slots
     right, scored = sampled(flight)
-    low, high = wilson95(right, scored)
+    low, high = _given_interval(summary) or wilson95(right, scored)
     accuracy = number(summary, "accuracy", right / scored if scored else math.nan)
     tiles = number(summary, "tiles", sum(slot.admitted_tile for slot in slots))
     arrived, shed = sum(slot.arrived_tile for slot in slots), sum(slot.shed_tile for slot in slots)
@@ -87,15 +87,23 @@ def headline(flight: Digest) -> str:
     return f'<dl class="cards">{items}</dl>'
 
 
+def _given_interval(summary: Mapping[str, object]) -> tuple[float, float] | None:
+    given = summary.get("accuracy_ci95")
+    if isinstance(given, list | tuple) and len(given) == 2:
+        return float(given[0]), float(given[1])
+    return None
+
+
 def _aee_note(summary: Mapping[str, object]) -> str:
-    keys = ("aee_total_per_j", "aee_system_per_j", "aee_with_idle_and_downlink_per_j")
-    whole = next((number(summary, key) for key in keys if key in summary), math.nan)
+    whole = number(summary, "aee_total_per_j")
     return "aee_per_j" if math.isnan(whole) else f"aee_per_j; {figure(whole)} with idle and downlink"
 
 
 def notes(flight: Digest) -> str:
     """Return the statements that a reader needs before the numbers."""
-    items = "".join(f"<li>{esc(note)}</li>" for note in flight.report.notes)
+    stopped = flight.report.summary.get("complete") is False
+    cut = [f"The flight was cut short after {plural(len(flight.slots), 'slot', 'slots')}."] if stopped else []
+    items = "".join(f"<li>{esc(note)}</li>" for note in (*cut, *flight.report.notes))
     return f'<aside class="notes"><h2>Before you read the numbers</h2><ul>{items}</ul></aside>' if items else ""
 
 
