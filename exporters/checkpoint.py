@@ -70,6 +70,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a checkpoint of this program: its schema is {stored.get('schema')!r}, {SCHEMA} is needed. "
             "Bare state dicts are read by read_state_dict."
         )
+    if missing := sorted(set(Checkpoint.__slots__) - stored.keys()):
+        raise CheckpointError(f"{path} lacks {missing}. Train it anew with: subsolar fit NETWORK.")
     values = {field: stored[field] for field in Checkpoint.__slots__}
     for field in ("classes", "mean", "std"):
         values[field] = tuple(values[field])

@@ -44,7 +44,7 @@ def read_chips(root: Path, split: str, *, cache: Path | None = None) -> Chips:
     if kept is not None and kept.is_file():
         pixels = np.load(kept)
     else:
-        pixels = np.stack([_decode(root / name) for name in names])
+        pixels = _stack(root, names)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.save(kept, pixels)
@@ -95,6 +95,17 @@ def _label(root: Path, name: str, classes: Sequence[str]) -> int:
     if folder not in classes:
         raise DatasetError(f"{root / name} lies in {folder!r}, which classes.txt does not list. Correct one of them.")
     return classes.index(folder)
+
+
+def _stack(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
+    chips = [_decode(root / name) for name in names]
+    for name, chip in zip(names, chips, strict=True):
+        if chip.shape != chips[-1].shape:
+            raise DatasetError(
+                f"{root / name} is {chip.shape[1]} x {chip.shape[2]} px, {root / names[-1]} is {chips[-1].shape[1]} x "
+                f"{chips[-1].shape[2]} px. All chips must have one size."
+            )
+    return np.stack(chips)
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:

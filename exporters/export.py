@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -22,7 +23,7 @@ from .onnx_cpu import inferrer, version
 from .package import Golden, ModelPackage, load_package, write_package
 from .prove import MIN_TILES, prove, torch_answers
 from .records import Accuracy, InputSpec, OutputSpec, PackageInfo, Profile, Proof, Thresholds, check_envelope
-from .registry import network_named
+from .registry import title_of
 from .stac import stac_item
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def export_network(
     Raises CheckpointError, DatasetError, ExportError (no proof) or PackageError; nothing is written then.
     """
     stored = load_checkpoint(checkpoint)
-    if name is not None and network_named(name).name != stored.network:
+    if name is not None and name != stored.network:
         raise CheckpointError(f"{checkpoint} holds {stored.network}, not {name}. Name the network it was trained as.")
     test = read_chips(dataset, "test")
     return export_checkpoint(
@@ -160,7 +161,7 @@ def onnx_of(source: nn.Module, checkpoint: Checkpoint, settings: ExportSettings)
 
 def package_id(checkpoint: Checkpoint, settings: ExportSettings) -> str:
     """The given id, or one made of the data set and the network."""
-    return settings.id or f"eurosat-{checkpoint.network.replace('_', '-')}"
+    return settings.id or "eurosat-" + re.sub(r"[^a-z0-9]+", "-", checkpoint.network.lower())
 
 
 def golden_tiles(test: Chips, infer: Callable[..., np.ndarray], *, per_class: int, tolerance_abs: float) -> Golden:
@@ -176,7 +177,7 @@ def describe(checkpoint: Checkpoint, accuracy: Accuracy, proof: Proof, settings:
     info = PackageInfo(
         id=package_id(checkpoint, settings),
         version=settings.version,
-        title=network_named(checkpoint.network).title,
+        title=title_of(checkpoint.network),
         task="classification",
         network=checkpoint.network,
         params=sum(parameter.numel() for parameter in network.parameters()),

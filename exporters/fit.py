@@ -23,7 +23,7 @@ from .augment import augment, normalise
 from .checkpoint import Checkpoint, load_checkpoint, read_torch, save_checkpoint
 from .datasets import Chips, hold_back, read_chips
 from .errors import CheckpointError, FitError
-from .registry import build_network, network_named
+from .registry import build_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -92,7 +92,7 @@ def fit_network(
     Ctrl-C raises KeyboardInterrupt after the message; ``last.pt`` then holds the last whole epoch.
     """
     settings = Recipe(
-        network=network_named(name).name,
+        network=name,
         epochs=epochs,
         seed=seed,
         teacher=None if teacher is None else str(teacher),
@@ -111,6 +111,8 @@ class Trainer:
     def __init__(self, recipe: Recipe, train: Chips, held: Chips, out: Path, progress: Progress) -> None:
         import torch
 
+        if recipe.precision not in ("fp32", "bf16"):
+            raise FitError(f"Training in {recipe.precision!r} is not possible. Use 'fp32' or 'bf16'.")
         self.recipe, self.held, self.out, self._progress = recipe, held, out, progress
         self._classes, self._edge_px = train.classes, train.pixels.shape[2]
         torch.set_num_threads(recipe.threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import ExporterError
 
@@ -68,9 +68,27 @@ def network_named(name: str) -> Network:
     return NETWORKS[name]
 
 
+def title_of(name: str) -> str:
+    """How a network of the zoo, or a class given as ``module:Class``, is called in titles."""
+    return name.rpartition(":")[2] if ":" in name else network_named(name).title
+
+
 def build_network(name: str, *, classes: int, stem_stride: int = 2) -> nn.Module:
-    """A network with fresh weights from torch's current seed. Needs torch."""
-    entry = network_named(name)
-    cls = getattr(import_module(f".zoo.{entry.module}", __package__), entry.cls)
-    network: nn.Module = cls(classes, stem_stride=stem_stride)
+    """A network with fresh weights from torch's current seed. Needs torch.
+
+    ``name`` is one of the zoo, or ``module:Class`` for a ``torch.nn.Module`` of one's own that takes the number of
+    classes and ``stem_stride``.
+    """
+    network: nn.Module = _class_of(name)(classes, stem_stride=stem_stride)
     return network
+
+
+def _class_of(name: str) -> Any:
+    if ":" not in name:
+        entry = network_named(name)
+        return getattr(import_module(f".zoo.{entry.module}", __package__), entry.cls)
+    module, _, cls = name.rpartition(":")
+    try:
+        return getattr(import_module(module), cls)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ExporterError(f"There is no network at {name!r}: {error}. Write it as module:Class.") from error

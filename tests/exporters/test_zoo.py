@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from exporters.errors import ExporterError
+from exporters.graph import count_macs
+from exporters.registry import NETWORKS, build_network, network_named
+from exporters.zoo_table import zoo_table
+
+# a handful of the keys of torchvision's state dicts, with their shapes at 1000 classes
+TORCHVISION_KEYS = {
+    "resnet18": {
+        "conv1.weight": (64, 3, 7, 7),
+        "bn1.running_mean": (64,),
+        "layer1.0.conv1.weight": (64, 64, 3, 3),
+        "layer2.0.downsample.0.weight": (128, 64, 1, 1),
+        "layer2.0.downsample.1.num_batches_tracked": (),
+        "layer4.1.bn2.bias": (512,),
+        "fc.weight": (1000, 512),
+    },
+    "mobilenet_v2": {
+        "features.0.0.weight": (32, 3, 3, 3),
+        "features.1.conv.0.0.weight": (32, 1, 3, 3),
+        "features.1.conv.1.weight": (16, 32, 1, 1),
+        "features.2.conv.0.0.weight": (96, 16, 1, 1),
+        "features.2.conv.1.1.running_var": (96,),
+        "features.2.conv.3.weight": (24,),
+        "features.18.1.bias": (1280,),
+        "classifier.1.weight": (1000, 1280),
+    },
+    "mobilenet_v3_large": {
+        "features.0.0.weight": (16, 3, 3, 3),
+        "features.1.block.0.0.weight": (16, 1, 3, 3),
+        "features.1.block.1.0.weight": (16, 16, 1, 1),
+        "features.4.block.2.fc1.weight": (24, 72, 1, 1),
+        "features.4.block.2.fc2.bias": (72,),
+        "features.15.block.3.1.weight": (160,),
+        "features.16.0.weight": (960, 160, 1, 1),
+        "classifier.0.weight": (1280, 960),
+        "classifier.3.bias": (1000,),
+    },
+}
+KEY_COUNTS = {"resnet18": 122, "mobilenet_v2": 314, "mobilenet_v3_large": 312}
+
+
+def test_parameters_and_costs_are_the_published_ones() -> None:
+    rows = {row.name: row for row in zoo_table()}
+    assert {name: round(row.params / 1e6, 2) for name, row in rows.items()} == {
+        "mobilenet_v3_large": 5.48,
+        "mobilenet_v2": 3.50,
+        "resnet18": 11.69,
+    }
+    for row in rows.values():
+        assert row.params == pytest.approx(row.params_paper, rel=0.002)
+        assert row.gmacs == pytest.approx(row.gmacs_paper, rel=0.01)
+
+
+@pytest.mark.parametrize("name", sorted(TORCHVISION_KEYS))
+def test_state_dict_keys_are_those_of_torchvision(name: str) -> None:
+    own = {key: tuple(value.shape) for key, value in build_network(name, classes=1000).state_dict().items()}
+    assert len(own) == KEY_COUNTS[name]
+    assert {key: own.get(key) for key in TORCHVISION_KEYS[name]} == TORCHVISION_KEYS[name]
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_the_stem_stride_changes_the_cost_but_no_parameter(name: str) -> None:
+    fine, coarse = (build_network(name, classes=10, stem_stride=stride) for stride in (1, 2))
+    shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (fine, coarse)]
+    assert shapes[0] == shapes[1]
+    assert count_macs(fine, edge_px=64) > 3.5 * count_macs(coarse, edge_px=64)
+
+
+def test_an_unknown_network_names_the_ones_there_are() -> None:
+    with pytest.raises(ExporterError, match=r"no network named 'vgg'.*mobilenet_v2.*resnet18"):
+        network_named("vgg")
+
+
+def test_a_network_of_ones_own_is_found_by_its_import_path(tiny_name: str) -> None:
+    assert type(build_network(tiny_name, classes=4)).__name__ == "TinyNetwork"
+    with pytest.raises(ExporterError, match="no network at 'tiny_network:Missing'"):
+        build_network("tiny_network:Missing", classes=4)
