@@ -1,0 +1,44 @@
+"""The seam between the pipeline and whatever runs a network, and the self-test of every engine after a load."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from exporters.package import ModelPackage
+
+from ..errors import EngineError
+from ..records import FloatArray, UInt8Array
+
+
+class Engine(Protocol):
+    """One loaded network. Answers depend on the tiles alone."""
+
+    @property
+    def name(self) -> str:
+        """Which package this is: id and version."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """What really runs it, such as ``cpu``, ``cuda`` or ``tensorrt``."""
+        ...
+
+    def infer(self, batch: UInt8Array) -> FloatArray:
+        """(n, bands, edge, edge) uint8 in, (n, ...) float32 out, NaN included.
+
+        Raises ``EngineError`` if the run fails.
+        """
+        ...
+
+
+def self_test(engine: Engine, package: ModelPackage) -> None:
+    """Run the package's golden tiles. Raises ``EngineError`` if the answers are not those of the export."""
+    golden = package.golden
+    difference = golden.mismatch(engine.infer(np.ascontiguousarray(golden.tiles)))
+    if difference is not None:
+        raise EngineError(
+            f"{engine.name} on {engine.provider} fails its self-test: {difference}. "
+            "Reload it; if it fails again, take the package from its source or use another provider."
+        )

@@ -1,0 +1,287 @@
+"""GeoTIFF, PNG and JPEG files as frames, read by rasterio one window at a time."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FrameError
+from ..frame import BoolArray, Patch, read_square
+from ..gdal import gdal_errors, one_line
+from ..georeference import Box, ControlPoint, Georeference, pixel_size_m
+from ..records import UInt8Array
+from .bands import canonical_name, name_bands
+
+log = logging.getLogger(__name__)
+
+RANGE_TAG = "SUBSOLAR_RANGE"
+"""Dataset tag ``LOW,HIGH``: the stored values that become 0 and 255."""
+_DRIVERS = {  # by the first bytes of the file. No VRT: a scene must not name other files or addresses
+    b"II*\0": "GTiff",
+    b"MM\0*": "GTiff",
+    b"II+\0": "GTiff",
+    b"MM\0+": "GTiff",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+}
+_BLOCK_LIMIT_BYTE = 256 * 2**20
+_CACHE_BYTE = 64 * 2**20
+
+
+class RasterFrame:
+    """One open file. Not for use by two threads at once: open it twice instead."""
+
+    def __init__(self, dataset: Any, frame_id: str, names: tuple[str, ...], scale: tuple[float, float] | None) -> None:
+        self._dataset = dataset
+        self._scale = scale
+        self._palette = _palette(dataset)
+        self.frame_id = frame_id
+        self.bands = names
+        self.width_px: int = dataset.width
+        self.height_px: int = dataset.height
+        self.dtype: str = dataset.dtypes[0]
+        self.georeference, self.gsd_m = _place(dataset, frame_id)
+        self.captured_unix_s = _captured_unix_s(dataset)
+        self._mask = _mask_kind(dataset, names)
+        self._nodata: float | None = dataset.nodata
+
+    def window(self, box: Box, bands: Sequence[int]) -> Patch:
+        """Pixels of a window as uint8; see ``Frame.window``."""
+        from rasterio.windows import Window
+
+        window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
+        try:
+            if self._palette is not None:
+                return Patch(_expand(self._dataset.read(1, window=window), self._palette, bands))
+            return self._decode(window, [band + 1 for band in bands])
+        except gdal_errors() as error:
+            raise FrameError(_broken(self.frame_id, box, error)) from error
+
+    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> UInt8Array:
+        """A square tile; see ``Frame.read``."""
+        return read_square(self, row_px, col_px, edge_px, bands).pixels
+
+    def close(self) -> None:
+        """Release the file."""
+        self._dataset.close()
+
+    def __enter__(self) -> RasterFrame:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _decode(self, window: Any, numbers: list[int]) -> Patch:
+        """Read the numbered bands (from 1), and what says which of their pixels are valid."""
+        if self._mask == "alpha":
+            alpha = self.bands.index("alpha") + 1
+            raw = self._dataset.read([*numbers, alpha], window=window)
+            return Patch(self._to_uint8(raw[:-1]), raw[-1] > 0)
+        raw = self._dataset.read(numbers, window=window)
+        valid: BoolArray | None = None
+        if self._mask == "nodata":
+            valid = _differs(raw, self._nodata)
+        elif self._mask == "stored":
+            valid = self._dataset.dataset_mask(window=window) > 0
+        return Patch(self._to_uint8(raw), valid)
+
+    def _to_uint8(self, raw: NDArray[Any]) -> UInt8Array:
+        if self._scale is None:
+            return raw.astype(np.uint8, copy=False)
+        low, high = self._scale
+        scaled = (raw.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+        np.nan_to_num(scaled, copy=False, nan=0.0)
+        pixels: UInt8Array = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        return pixels
+
+
+def open_frame(
+    path: Path | str,
+    *,
+    frame_id: str | None = None,
+    band_names: Sequence[str] = (),
+    value_range: tuple[float, float] | None = None,
+) -> RasterFrame:
+    """Open a GeoTIFF, PNG or JPEG. ``band_names`` and ``value_range`` (stored values for 0 and 255) overrule the file.
+
+    Raises ``FrameError`` for what is no image, cannot be decoded, or is not uint8 and says no value range.
+    """
+    file = Path(path)
+    name = frame_id or file.stem
+    dataset = _open(file)
+    try:
+        with _refusing(file):
+            _check_size(dataset, file)
+            names = _names(dataset, band_names, file)
+            return RasterFrame(dataset, name, names, _scale(dataset, value_range, file))
+    except BaseException:
+        dataset.close()
+        raise
+
+
+def _open(file: Path) -> Any:
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    driver = _driver(file)
+    with _refusing(file), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTE):
+            return rasterio.open(str(file.resolve()), driver=driver)
+
+
+def _driver(file: Path) -> str:
+    if not file.is_file():
+        raise FrameError(f"There is no image {file}. Check the path.")
+    with _refusing(file), file.open("rb") as opened:
+        start = opened.read(4)
+    for magic, driver in _DRIVERS.items():
+        if start.startswith(magic):
+            return driver
+    raise FrameError(f"{file} is no GeoTIFF, PNG or JPEG (it starts with {start!r}). Convert it to GeoTIFF.")
+
+
+@contextmanager
+def _refusing(file: Path) -> Iterator[None]:
+    """Turn what rasterio says of a bad file into one line."""
+    try:
+        yield
+    except gdal_errors() as error:
+        text = one_line(error).replace(str(file.resolve()), file.name)
+        raise FrameError(f"{file} cannot be opened as an image: {text}. Fetch or convert it again.") from error
+
+
+def _check_size(dataset: Any, file: Path) -> None:
+    """Refuse a file whose smallest readable piece would not fit in memory."""
+    if dataset.count == 0:
+        raise FrameError(f"{file} holds no bands. Give one of its subdatasets, converted to GeoTIFF.")
+    rows, cols = dataset.block_shapes[0]
+    together = dataset.count if str(dataset.profile.get("interleave")) == "pixel" else 1
+    block_byte = rows * cols * together * np.dtype(dataset.dtypes[0]).itemsize
+    if block_byte > _BLOCK_LIMIT_BYTE:
+        raise FrameError(
+            f"{file} is stored in blocks of {cols} x {rows} px ({block_byte / 2**20:.0f} MiB each), more than the "
+            f"{_BLOCK_LIMIT_BYTE // 2**20} MiB allowed. Rewrite it tiled, such as 256 x 256."
+        )
+
+
+def _names(dataset: Any, given: Sequence[str], file: Path) -> tuple[str, ...]:
+    if _palette(dataset) is not None:
+        found: tuple[str, ...] = ("red", "green", "blue")
+    else:
+        interpretations = [colour.name for colour in dataset.colorinterp]
+        found = name_bands(dataset.descriptions, interpretations, dataset.dtypes[0])
+    if not given:
+        return found
+    if len(given) != len(found):
+        raise FrameError(f"{file} has {len(found)} bands, but {len(given)} names were given. Name every band.")
+    return tuple(canonical_name(name) for name in given)
+
+
+def _scale(dataset: Any, given: tuple[float, float] | None, file: Path) -> tuple[float, float] | None:
+    """The value range to map to 0..255, None where stored bytes are taken as they are."""
+    dtypes = set(dataset.dtypes)
+    if len(dtypes) > 1 or "complex" in dataset.dtypes[0]:
+        raise FrameError(f"{file} mixes or has unsuitable value types {sorted(dtypes)}. Convert it to one real type.")
+    text = dataset.tags().get(RANGE_TAG)
+    if given is None and text is not None:
+        given = _parse_range(text, file)
+    if given is not None and not (math.isfinite(given[0]) and math.isfinite(given[1]) and given[0] < given[1]):
+        raise FrameError(f"The value range {given} of {file} is empty. Give LOW,HIGH with LOW below HIGH.")
+    if given is None and dtypes != {"uint8"}:
+        raise FrameError(
+            f"{file} stores {dataset.dtypes[0]} and has no {RANGE_TAG} tag, so its scale to 0..255 is unknown. "
+            f"Set the tag {RANGE_TAG}=LOW,HIGH or give the value range."
+        )
+    return given
+
+
+def _parse_range(text: str, file: Path) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise FrameError(f"The tag {RANGE_TAG}={text!r} of {file} is not LOW,HIGH. Correct it.") from error
+    return low, high
+
+
+def _palette(dataset: Any) -> NDArray[np.uint8] | None:
+    """(256, 4) colours of an indexed image, None for others."""
+    if dataset.count != 1 or dataset.colorinterp[0].name != "palette" or dataset.dtypes[0] != "uint8":
+        return None
+    table = np.zeros((256, 4), dtype=np.uint8)
+    for index, colour in dataset.colormap(1).items():
+        table[index] = colour
+    return table
+
+
+def _expand(indexed: NDArray[Any], palette: NDArray[np.uint8], bands: Sequence[int]) -> UInt8Array:
+    return np.stack([palette[:, band][indexed] for band in bands])
+
+
+def _mask_kind(dataset: Any, names: Sequence[str]) -> str:
+    """What tells valid pixels from others: ``alpha``, ``nodata``, ``stored`` (a mask band) or ``none``."""
+    flags = {flag.name for band in dataset.mask_flag_enums for flag in band}
+    if "alpha" in flags:
+        return "alpha" if "alpha" in names else "none"
+    if "nodata" in flags:
+        return "nodata"
+    return "stored" if "per_dataset" in flags else "none"
+
+
+def _differs(raw: NDArray[Any], nodata: float | None) -> BoolArray:
+    """Pixels of which at least one band is not nodata."""
+    is_nan = nodata is None or math.isnan(nodata)
+    differs = ~np.isnan(raw) if is_nan else np.not_equal(raw, raw.dtype.type(nodata))
+    valid: BoolArray = np.any(differs, axis=0)
+    return valid
+
+
+def _georeference(dataset: Any) -> Georeference | None:
+    points, points_crs = dataset.gcps
+    if dataset.crs is not None and not dataset.transform.is_identity:
+        return Georeference(dataset.crs.to_wkt(), tuple(dataset.transform)[:6])
+    if len(points) >= 3 and points_crs is not None:
+        tied = tuple(ControlPoint(point.row, point.col, point.x, point.y) for point in points)
+        return Georeference(points_crs.to_wkt(), None, tied)
+    return None
+
+
+def _place(dataset: Any, frame_id: str) -> tuple[Georeference | None, float | None]:
+    """Georeference and pixel size; neither where the coordinate system has no known relation to the Earth."""
+    georeference = _georeference(dataset)
+    if georeference is None:
+        return None, None
+    try:
+        size_m = pixel_size_m(georeference, dataset.height, dataset.width)
+    except FrameError as error:
+        log.warning("%s is used without its georeference. %s", frame_id, error)
+        return None, None
+    return georeference, size_m if size_m > 0 else None
+
+
+def _captured_unix_s(dataset: Any) -> float | None:
+    tags = dataset.tags()
+    text = tags.get("TIFFTAG_DATETIME") or tags.get("EXIF_DateTimeOriginal") or tags.get("EXIF_DateTime")
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text.strip(), "%Y:%m:%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError:
+        return None
+
+
+def _broken(frame_id: str, box: Box, error: BaseException) -> str:
+    return (
+        f"{frame_id} cannot be read at row {box.row_px}, column {box.col_px}: {one_line(error)}. "
+        "The file is damaged or cut short: fetch it again."
+    )

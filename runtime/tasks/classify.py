@@ -1,0 +1,97 @@
+"""Scene classification: one label per tile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from exporters.package import ModelPackage
+
+from ..engines.engine import Engine
+from ..errors import EngineError
+from ..records import FloatArray, Footprint, Product, TileOutcome, TileRef, UInt8Array
+
+_SLACK = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A loaded classification package: engine, class names and what each class is worth."""
+
+    engine: Engine
+    package: ModelPackage
+    class_value: Mapping[str, float] = field(default_factory=dict)
+    """Worth of a right answer by class; 1 for classes not named."""
+
+    def __post_init__(self) -> None:
+        info = self.package.info
+        if info.output.kind != "probabilities":
+            raise EngineError(f"{info.id} answers {info.output.kind!r}; classification needs probabilities.")
+
+    def answer(
+        self,
+        refs: Sequence[TileRef],
+        pixels: UInt8Array,
+        *,
+        slot: int,
+        captured_unix_s: float,
+        footprints: Sequence[Footprint | None] | None = None,
+    ) -> tuple[list[Product], list[TileOutcome]]:
+        """Infer one batch. Each tile gets one outcome, and a product if it is ``done``.
+
+        A run that fails, or an answer that is no probability (NaN, Inf, beyond 0..1), fails its tiles and nothing else.
+        """
+        try:
+            scores = self._checked(self.engine.infer(pixels), len(refs))
+        except EngineError as error:
+            return [], [TileOutcome(ref, "failed", str(error)) for ref in refs]
+        sound_rows = np.all((scores >= -_SLACK) & (scores <= 1.0 + _SLACK), axis=1)  # false for NaN
+        unsound = f"{self.package.info.id} answered no probabilities (NaN, Inf or beyond 0..1)"
+        places = footprints if footprints is not None else [None] * len(refs)
+        products, outcomes = [], []
+        for ref, row, sound, place in zip(refs, scores, sound_rows.tolist(), places, strict=True):
+            if not sound:
+                outcomes.append(TileOutcome(ref, "failed", unsound))
+                continue
+            products.append(self._product(ref, row, slot, captured_unix_s, place))
+            outcomes.append(TileOutcome(ref, "done"))
+        return products, outcomes
+
+    def _checked(self, scores: FloatArray, count: int) -> FloatArray:
+        expected = (count, len(self.package.info.classes))
+        if scores.shape != expected:
+            raise EngineError(f"{self.engine.name} answered {scores.shape}, expected {expected}. Export it again.")
+        return scores
+
+    def _product(
+        self, ref: TileRef, row: FloatArray, slot: int, captured_unix_s: float, place: Footprint | None
+    ) -> Product:
+        info = self.package.info
+        best = int(row.argmax())
+        label, score = info.classes[best], float(row[best])
+        return Product(
+            product_id=product_id(ref, self.package.sha256, slot),
+            slot=slot,
+            kind="label",
+            label=label,
+            score=score,
+            value=score * self.class_value.get(label, 1.0),
+            footprint=place,
+            captured_unix_s=captured_unix_s,
+            frame_id=ref.frame_id,
+            row_px=ref.row_px,
+            col_px=ref.col_px,
+            edge_px=ref.edge_px,
+            package_id=info.id,
+            package_sha256=self.package.sha256,
+            truth=ref.truth,
+        )
+
+
+def product_id(ref: TileRef, package_sha256: str, slot: int) -> str:
+    """16 hexadecimal digits that are the same for the same tile, package and slot, on any machine."""
+    text = f"{ref.frame_id}\n{ref.row_px}\n{ref.col_px}\n{ref.edge_px}\n{package_sha256}\n{slot}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,217 @@
+"""Cutting: which windows cover a frame, and their pixels in batches.
+
+Every pixel of the frame lies in exactly one tile's core. Windows never leave the frame unless the frame is smaller than
+a tile: the last one in a row or column moves back inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+import numpy as np
+
+from .errors import FrameError
+from .frame import Frame, Patch, pad_to
+from .georeference import Box
+from .records import TileOutcome, TileRef, UInt8Array
+
+Filter = Callable[[Patch], str]
+"""Why a tile is not worth inferring, empty if it is."""
+_STRIP_PX = 4096
+"""Widest strip read at once: bounds memory whatever the frame's width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A tile and the part of it that it alone answers for."""
+
+    ref: TileRef
+    core: Box
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid(Sequence[Window]):
+    """The windows that cover a frame, row by row. Holds four numbers, whatever the frame's size."""
+
+    frame_id: str
+    width_px: int
+    height_px: int
+    edge_px: int
+    overlap_px: int
+
+    @property
+    def rows(self) -> int:
+        """Windows from top to bottom."""
+        return _count(self.height_px, self.edge_px, self.overlap_px)
+
+    @property
+    def cols(self) -> int:
+        """Windows from left to right."""
+        return _count(self.width_px, self.edge_px, self.overlap_px)
+
+    def __len__(self) -> int:
+        return self.rows * self.cols
+
+    @overload
+    def __getitem__(self, index: int) -> Window: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Window]: ...
+    def __getitem__(self, index: int | slice) -> Window | list[Window]:
+        if isinstance(index, slice):
+            return [self._window(position) for position in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._window(index % len(self))
+
+    def __iter__(self) -> Iterator[Window]:
+        return map(self._window, range(len(self)))
+
+    def _window(self, index: int) -> Window:
+        row, col = divmod(index, self.cols)
+        top, core_top, core_bottom = _span(row, self.height_px, self.edge_px, self.overlap_px)
+        left, core_left, core_right = _span(col, self.width_px, self.edge_px, self.overlap_px)
+        core = Box(core_top, core_left, core_bottom - core_top, core_right - core_left)
+        return Window(TileRef(self.frame_id, top, left, self.edge_px), core)
+
+
+def tile_grid(width_px: int, height_px: int, edge_px: int, overlap_px: int = 0, *, frame_id: str = "") -> TileGrid:
+    """The windows of ``edge_px`` that cover a frame, neighbours sharing at least ``overlap_px``.
+
+    >>> [window.ref.col_px for window in tile_grid(225, 224, 224)]
+    [0, 1]
+    """
+    if width_px < 1 or height_px < 1:
+        raise FrameError(f"A frame of {width_px} x {height_px} px has nothing to cut. Give one with pixels.")
+    if not 0 <= overlap_px < edge_px:
+        raise FrameError(f"An overlap of {overlap_px} px does not fit tiles of {edge_px} px. Use 0 to {edge_px - 1}.")
+    return TileGrid(frame_id, width_px, height_px, edge_px, overlap_px)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Tiles ready for an engine. ``pixels``: (len(refs), bands, edge, edge) uint8. ``left_out``: others, and why."""
+
+    refs: tuple[TileRef, ...]
+    pixels: UInt8Array
+    left_out: tuple[TileOutcome, ...] = ()
+
+
+def cut(
+    frame: Frame, refs: Iterable[TileRef], bands: Sequence[int], *, batch: int, keep: Filter | None = None
+) -> Iterator[Batch]:
+    """Read ``refs`` of ``frame`` in order, up to ``batch`` tiles at a time.
+
+    Tiles that follow each other along a row are read as one strip. ``keep`` may shed a tile, a damaged part of the file
+    fails the tiles on it; either way the tile is in some batch's ``left_out``, and no tile is lost. The last batch is
+    smaller, and may hold no tile at all where only left-out ones remain.
+    """
+    buffer: UInt8Array | None = None
+    taken: list[TileRef] = []
+    left_out: list[TileOutcome] = []
+    for ref, patch in _patches(frame, refs, bands):
+        outcome = patch if isinstance(patch, TileOutcome) else _judge(ref, patch, keep)
+        if isinstance(outcome, TileOutcome):
+            left_out.append(outcome)
+            continue
+        if buffer is None:
+            buffer = np.empty((batch, *outcome.pixels.shape), dtype=np.uint8)
+        buffer[len(taken)] = outcome.pixels
+        taken.append(ref)
+        if len(taken) == batch:
+            yield Batch(tuple(taken), buffer, tuple(left_out))
+            buffer, taken, left_out = None, [], []
+    if taken or left_out:
+        pixels = np.empty((0, len(bands), 0, 0), dtype=np.uint8) if buffer is None else buffer[: len(taken)]
+        yield Batch(tuple(taken), pixels, tuple(left_out))
+
+
+def skip_empty(min_valid_frac: float = 0.5) -> Filter:
+    """A filter that sheds tiles of which less than ``min_valid_frac`` holds data (nodata, alpha or mask)."""
+
+    def judge(patch: Patch) -> str:
+        if patch.valid is None:
+            return ""
+        valid_frac = float(patch.valid.mean())
+        return "" if valid_frac >= min_valid_frac and valid_frac > 0 else f"nodata: {valid_frac:.0%} of it is valid"
+
+    return judge
+
+
+def _judge(ref: TileRef, patch: Patch, keep: Filter | None) -> Patch | TileOutcome:
+    reason = keep(patch) if keep is not None else ""
+    return TileOutcome(ref, "shed", reason) if reason else patch
+
+
+def _patches(
+    frame: Frame, refs: Iterable[TileRef], bands: Sequence[int]
+) -> Iterator[tuple[TileRef, Patch | TileOutcome]]:
+    for run in _runs(refs):
+        yield from _cut_run(frame, run, bands)
+
+
+def _cut_run(frame: Frame, run: Sequence[TileRef], bands: Sequence[int]) -> list[tuple[TileRef, Patch | TileOutcome]]:
+    """The tiles of a strip; where it cannot be read as a whole, those tiles of it that can."""
+    try:
+        return _cut_strip(frame, run, bands)
+    except FrameError as error:
+        if len(run) == 1:
+            return [(run[0], TileOutcome(run[0], "failed", str(error)))]
+        return [part for ref in run for part in _cut_run(frame, [ref], bands)]
+
+
+def _cut_strip(frame: Frame, run: Sequence[TileRef], bands: Sequence[int]) -> list[tuple[TileRef, Patch | TileOutcome]]:
+    """Read the strip under ``run`` once, and slice it. Raises ``FrameError`` if any of it is unreadable."""
+    first, last = run[0], run[-1]
+    rows = min(first.edge_px, frame.height_px - first.row_px)
+    cols = min(last.col_px + last.edge_px, frame.width_px) - first.col_px
+    strip = frame.window(Box(first.row_px, first.col_px, rows, cols), bands)
+    return [(ref, _slice(strip, ref, ref.col_px - first.col_px)) for ref in run]
+
+
+def _slice(strip: Patch, ref: TileRef, left_px: int) -> Patch:
+    span = slice(left_px, left_px + ref.edge_px)
+    patch = Patch(strip.pixels[:, :, span], None if strip.valid is None else strip.valid[:, span])
+    return pad_to(patch, ref.edge_px, ref.edge_px)
+
+
+def _runs(refs: Iterable[TileRef]) -> Iterator[list[TileRef]]:
+    """Group tiles that touch or overlap along one row, in the order given."""
+    run: list[TileRef] = []
+    for ref in refs:
+        if run and not _continues(run, ref):
+            yield run
+            run = []
+        run.append(ref)
+    if run:
+        yield run
+
+
+def _continues(run: Sequence[TileRef], ref: TileRef) -> bool:
+    first, last = run[0], run[-1]
+    beside = last.col_px <= ref.col_px <= last.col_px + last.edge_px
+    return (
+        beside
+        and replace(ref, col_px=last.col_px, truth=last.truth) == last
+        and (ref.col_px + ref.edge_px - first.col_px <= _STRIP_PX)
+    )
+
+
+def _count(size_px: int, edge_px: int, overlap_px: int) -> int:
+    return 1 if size_px <= edge_px else -((size_px - edge_px) // -(edge_px - overlap_px)) + 1
+
+
+def _start(index: int, size_px: int, edge_px: int, overlap_px: int) -> int:
+    return min(index * (edge_px - overlap_px), max(size_px - edge_px, 0))
+
+
+def _span(index: int, size_px: int, edge_px: int, overlap_px: int) -> tuple[int, int, int]:
+    """Start of a window along one axis, and where its core begins and ends: halfway through each overlap."""
+    start = _start(index, size_px, edge_px, overlap_px)
+    core_from, core_to = 0, size_px
+    if index > 0:
+        core_from = (start + _start(index - 1, size_px, edge_px, overlap_px) + edge_px) // 2
+    if index + 1 < _count(size_px, edge_px, overlap_px):
+        core_to = (start + _start(index + 1, size_px, edge_px, overlap_px) + edge_px) // 2
+    return start, core_from, core_to
