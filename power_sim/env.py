@@ -1,0 +1,118 @@
+"""The gymnasium environment ``subsolar/OrbitEnergy-v0``, registered on import of this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium  # noqa: TID253
+import numpy as np
+from numpy.typing import NDArray
+
+from .craft import Craft
+from .episode import draw_episode
+from .observation import STEADY_SIZE, feature_names, observation_size
+from .rows import live_row, steady_of
+from .scenario import Scenario, load_scenario
+from .timeline import timeline_of
+
+ENV_ID = "subsolar/OrbitEnergy-v0"
+
+
+class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
+    """Which network, if any, works in each time slot.
+
+    Action: ``Discrete(K)`` or, where the scenario lets the craft idle, ``Discrete(K + 1)``: option k of the pool, K idles.
+
+    Observation: ``Box``, float32, every entry unitless within -2..2, layout ``OBSERVATION_LAYOUT``:
+
+    ====================  =======  ==========================================================================
+    block                 numbers  content (``observation.feature_names`` names each)
+    ====================  =======  ==========================================================================
+    live                  10       charge, spare charge, budget, temperature, heat budget, queue, backlog,
+                                   value waiting, energy need, value per joule now against ahead
+    option k = 0..K-1     8 each   allowed, accuracy, tiles that fit, their cost against budget and battery,
+                                   time, right answers and right answers per joule against the best option
+    steady                10       harvest, load, sunlight, eclipse, sunrise, contact, next pass, accuracy
+                                   floor, may idle, slots ahead
+    horizons              2 x 6    harvest less load, and value, over the next 1, 2, 4, 8, 16, 32 slots
+    ====================  =======  ==========================================================================
+
+    Reward: as ``[reward]`` of the scenario says: ``value`` is the slot's right answers times their value in units of ``unit_tile``;
+    ``paper`` is equation (19) of LEO-IISat. An empty battery terminates (less ``brownout_penalty``), the end of the mission truncates.
+
+    ``reset(seed=n)`` starts the same mission as ``Simulator(scenario, n)``; without a seed the next mission's seed is drawn from
+    ``np_random``. ``info["action_mask"]``: bool, one entry per action.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  gymnasium declares it so
+
+    def __init__(self, scenario: Scenario | str | Path = "cubesat-6u", orbits: float | None = None) -> None:
+        self.scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+        self._timeline = timeline_of(self.scenario, orbits)
+        self._craft = Craft(self.scenario, self._timeline)
+        self._options = len(self.scenario.pool.models)
+        self._idles = self.scenario.limits.may_idle
+        self._size = observation_size(self._options)
+        self._live = observation_size(self._options) - STEADY_SIZE
+        self.action_space = gymnasium.spaces.Discrete(self._options + self._idles)
+        self.observation_space = gymnasium.spaces.Box(-2.0, 2.0, (observation_size(self._options),), np.float32)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """A name for each number of the observation."""
+        return feature_names(self._options)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start the mission of ``seed``, or of a seed drawn from ``np_random``."""
+        super().reset(seed=seed)
+        mission = int(self.np_random.integers(2**31)) if seed is None else seed
+        episode = draw_episode(self.scenario, self._timeline, mission)
+        self._craft.begin(episode)
+        steady = steady_of(self.scenario, self._timeline, np.array([episode.first]))
+        self._steady = steady.rows[0]
+        self._ahead: list[tuple[float, float]] = list(
+            zip(steady.ahead_value[0].tolist(), steady.ahead_net_j[0].tolist(), strict=True)
+        )
+        return self._observation(), self._info()
+
+    def step(self, action: np.int64 | int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Fly one slot. The last observation of a mission repeats the steady part of its last slot."""
+        craft = self._craft
+        k = int(action)
+        if k < self._options:
+            craft.apply_option(k)
+        else:
+            craft.apply(0.0, 0.0, 0.0)
+        truncated = craft.slot >= craft.slots
+        return self._observation(), craft.reward, craft.terminated, truncated, self._info()
+
+    def action_mask(self) -> NDArray[np.bool_]:
+        """Return which actions make sense now; at least one is open."""
+        return np.array(self._mask_list(), dtype=np.bool_)
+
+    def _mask_list(self) -> list[bool]:
+        craft, floor = self._craft, self.scenario.limits.accuracy_floor_frac
+        fits = [a >= floor and t >= 1.0 for a, t in zip(craft.accuracy_frac, craft.tile, strict=True)]
+        if self._idles:
+            return [*fits, True]
+        return fits if any(fits) else [True] * len(fits)
+
+    def _info(self) -> dict[str, Any]:
+        craft = self._craft
+        return {"action_mask": self.action_mask(), "slot": craft.slot, "charge_j": craft.charge_j}
+
+    def _observation(self) -> NDArray[np.float32]:
+        craft = self._craft
+        craft.prepare()
+        slot = min(craft.slot, craft.slots - 1)
+        value, net_j = self._ahead[slot]
+        row = np.empty(self._size, dtype=np.float32)
+        row[: self._live] = live_row(craft, value, net_j, self.scenario.limits.accuracy_floor_frac)
+        row[self._live :] = self._steady[slot]
+        return row
+
+
+gymnasium.register(id=ENV_ID, entry_point="power_sim.env:OrbitEnergyEnv")

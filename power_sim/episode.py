@@ -1,0 +1,71 @@
+"""What one seed draws from a timeline: where the mission starts, how full the battery is, what arrives, how the networks do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .frames import FloatArray
+from .scenario import Scenario
+from .timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Episode:
+    """One mission. ``arrived_tile``: (slots, covers), whole numbers; the draws: (slots, options), or (1, options) where constant."""
+
+    seed: int
+    first: int
+    """Its first slot in the timeline."""
+    slots: int
+    initial_charge_j: float
+    arrived_tile: FloatArray
+    accuracy_shift: FloatArray
+    """Added to each option's accuracy on the slot's tasks."""
+    energy_j: FloatArray
+    time_s: FloatArray
+
+
+def draw_episode(scenario: Scenario, timeline: Timeline, seed: int) -> Episode:
+    """Return the mission of a seed. The order of the draws is part of the format: equal seeds give equal missions."""
+    rng = np.random.default_rng(seed)
+    first = int(rng.integers(timeline.starts)) if timeline.starts > 1 else 0
+    slots, power = timeline.episode_slots, scenario.power
+    share = power.initial_charge_min_frac
+    if power.initial_charge_max_frac > share:
+        share += (power.initial_charge_max_frac - share) * rng.random()
+    arrived = _draw_arrivals(scenario, timeline, first, rng)
+    shift, energy, time = _draw_models(scenario, slots, rng)
+    return Episode(seed, first, slots, timeline.plant.capacity_j * share, arrived, shift, energy, time)
+
+
+def _draw_arrivals(scenario: Scenario, timeline: Timeline, first: int, rng: np.random.Generator) -> FloatArray:
+    work, slots = scenario.workload, timeline.episode_slots
+    mean = timeline.mean_tile[first : first + slots]
+    if work.kind == "trace":
+        return np.floor(mean)
+    if work.kind == "uniform":
+        arrived = np.zeros_like(mean)
+        arrived[:, 0] = rng.poisson(rng.uniform(work.tile_min, work.tile_max, slots))
+        return arrived
+    row, column = np.nonzero(mean)
+    rate = mean[row, column]
+    if work.cloud_mean_frac > 0:
+        a = work.cloud_mean_frac * work.cloud_spread
+        rate = rate * (1.0 - rng.beta(a, work.cloud_spread - a, slots))[row]
+    arrived = np.zeros_like(mean)
+    arrived[row, column] = rng.poisson(rate)
+    return arrived
+
+
+def _draw_models(scenario: Scenario, slots: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
+    models = scenario.pool.models
+    low = np.array([[m.accuracy_min_frac, m.energy_min_j, m.time_min_s] for m in models]).T
+    high = np.array([[m.accuracy_max_frac, m.energy_max_j, m.time_max_s] for m in models]).T
+    middle, width = 0.5 * (low + high), high - low
+    if scenario.pool.draw == "mean":
+        return np.zeros((1, len(models))), middle[1][None, :], middle[2][None, :]
+    u = rng.random((3, slots, len(models))) - 0.5
+    accuracy, energy, time = u * width[:, None, :]
+    return accuracy, energy + middle[1], time + middle[2]

@@ -1,0 +1,154 @@
+"""Scenarios: the whole frozen tree, read from a built-in or a user's TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from .config import override, read_table, read_toml, to_plain
+from .errors import ScenarioError
+from .profiles import ModelProfile, check_envelope, check_ranges
+from .sections import (
+    LimitsSection,
+    LinkSection,
+    OrbitSection,
+    PolicySection,
+    PoolSection,
+    PowerSection,
+    RewardSection,
+    ThermalSection,
+    WorkloadSection,
+)
+
+FACES = ("ram", "wake", "nadir", "zenith", "north", "south")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What is simulated. Equal trees have equal ``sha256``."""
+
+    name: str
+    summary: str = ""
+    orbit: OrbitSection = field(default_factory=OrbitSection)
+    power: PowerSection = field(default_factory=PowerSection)
+    thermal: ThermalSection = field(default_factory=ThermalSection)
+    workload: WorkloadSection = field(default_factory=WorkloadSection)
+    pool: PoolSection = field(default_factory=PoolSection)
+    policy: PolicySection = field(default_factory=PolicySection)
+    link: LinkSection = field(default_factory=LinkSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
+    reward: RewardSection = field(default_factory=RewardSection)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the effective configuration, pool included."""
+        return hashlib.sha256(json.dumps(self.to_table(), sort_keys=True).encode()).hexdigest()
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the effective configuration as a TOML-able table."""
+        table: dict[str, Any] = to_plain(self)
+        return table
+
+    def with_pool(self, profiles: Sequence[ModelProfile]) -> Scenario:
+        """Return the scenario with other networks, checked as if they stood in the file."""
+        pool = replace(self.pool, file="", models=tuple(profiles))
+        return check_scenario(replace(self, pool=pool), self.name)
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Return the names of the built-in scenarios."""
+    entries = (entry.name for entry in _built_in().iterdir())
+    return tuple(sorted(n.removesuffix(".toml") for n in entries if n.endswith(".toml") and not n.startswith("pool-")))
+
+
+def load_scenario(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Scenario:
+    """Return a built-in scenario by name or a file's by path, with ``SECTION.KEY`` overrides; ``ScenarioError`` for anything wrong."""
+    if str(name_or_path) in scenario_names():
+        with as_file(_built_in().joinpath(f"{name_or_path}.toml")) as path:
+            return _load_file(path, overrides or {})
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(scenario_names())
+        raise ScenarioError(
+            f"scenario {str(name_or_path)!r} is unknown. Use one of {known}, or the path of a TOML file."
+        )
+    return _load_file(path, overrides or {})
+
+
+def read_scenario(table: Mapping[str, Any], source: str, folder: Path | None = None) -> Scenario:
+    """Return the scenario that a parsed table describes. ``folder`` is where ``pool.file`` is looked for first."""
+    scenario = read_table(Scenario, table, source=source)
+    if scenario.pool.file:
+        if scenario.pool.models:
+            raise ScenarioError(f"{source}: pool has both file and models. Keep one.")
+        models = _read_pool(scenario.pool.file, source, folder)
+        scenario = replace(scenario, pool=replace(scenario.pool, file="", models=models))
+    return check_scenario(scenario, source)
+
+
+def check_scenario(scenario: Scenario, source: str) -> Scenario:
+    """Return the scenario unchanged, or refuse what its keys together make impossible."""
+    pool, power, orbit, work = scenario.pool, scenario.power, scenario.orbit, scenario.workload
+    check_ranges(pool.models, source)
+    if not pool.allow_implausible:
+        check_envelope(pool.models, pool.device, pool.device_min_w, pool.device_max_w, source)
+    if power.initial_charge_min_frac > power.initial_charge_max_frac:
+        raise ScenarioError(f"{source}: power.initial_charge_min_frac is above initial_charge_max_frac. Swap them.")
+    if unknown := sorted(power.faces_m2.keys() - set(FACES)):
+        raise ScenarioError(f"{source}: power.faces_m2.{unknown[0]} is not a face. Use {', '.join(FACES)}.")
+    if orbit.kind == "tle" and len(orbit.tle) != 2:
+        raise ScenarioError(f"{source}: orbit.tle has {len(orbit.tle)} lines. Give the two lines of one element set.")
+    if orbit.kind in ("ideal", "sortie") and orbit.slots_per_orbit < 1:
+        raise ScenarioError(
+            f"{source}: orbit.slots_per_orbit = {orbit.slots_per_orbit} leaves no slots. Set 1 or more."
+        )
+    if orbit.kind in ("sgp4", "keplerian") and orbit.altitude_km < 120:
+        raise ScenarioError(
+            f"{source}: orbit.altitude_km = {orbit.altitude_km:g} is not an orbit. It must be at least 120."
+        )
+    if scenario.thermal.throttle_c >= scenario.thermal.limit_c:
+        raise ScenarioError(f"{source}: thermal.throttle_c must be below limit_c = {scenario.thermal.limit_c:g}.")
+    _check_workload(work, source)
+    return scenario
+
+
+def _check_workload(work: WorkloadSection, source: str) -> None:
+    if work.kind == "uniform" and not 0 < work.tile_max >= work.tile_min:
+        raise ScenarioError(
+            f"{source}: workload.tile_min..tile_max = {work.tile_min:g}..{work.tile_max:g}. Give 0 <= min <= max."
+        )
+    if work.kind != "uniform" and not work.covers:
+        raise ScenarioError(f"{source}: workload.covers is empty. Add at least one [workload.covers.NAME].")
+    if work.kind == "trace" and not work.trace:
+        raise ScenarioError(f"{source}: workload.trace is missing. Name a CSV with the columns slot, cover, tile.")
+    for name, cover in work.covers.items():
+        total = sum(cover.classes.values())
+        if cover.classes and abs(total - 1) > 1e-6:
+            raise ScenarioError(f"{source}: workload.covers.{name}.classes add up to {total:g}. They must add up to 1.")
+
+
+def _load_file(path: Path, overrides: Mapping[str, str]) -> Scenario:
+    table = override(read_toml(path), overrides)
+    table.setdefault("name", path.stem)
+    return read_scenario(table, path.name, path.parent)
+
+
+def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfile, ...]:
+    beside = folder / name if folder is not None else None
+    if beside is not None and beside.is_file():
+        table = read_toml(beside)
+    elif _built_in().joinpath(name).is_file():
+        with as_file(_built_in().joinpath(name)) as path:
+            table = read_toml(path)
+    else:
+        raise ScenarioError(f"{source}: pool.file = {name!r} is not beside it nor built in. Correct the name.")
+    return read_table(PoolSection, table, source=name, section="pool").models
+
+
+def _built_in() -> Any:
+    return files(__package__).joinpath("scenarios")
