@@ -42,6 +42,8 @@ class SceneResult:
     failed: Mapping[str, int]
     labels: Mapping[str, int]
     """Tiles by the class that the network gave them."""
+    warning: str = ""
+    """What makes the answers doubtful."""
     error: str = ""
 
 
@@ -156,7 +158,7 @@ class _Job:
                     if outcome.outcome != "done":
                         tally[outcome.outcome][outcome.reason] += 1
             file.write("\n],\n" + '"subsolar": ' + json.dumps(self._provenance(tally), indent=1) + "\n}\n")
-        return _result(target, len(self.grid), tally)
+        return _result(target, len(self.grid), tally, self._doubt())
 
     def _answers(self) -> Iterator[tuple[list[Product], list[TileOutcome]]]:
         """Products and outcomes batch by batch. Raises ``FrameError`` where the file is damaged."""
@@ -218,6 +220,14 @@ class _Job:
             },
         }
 
+    def _doubt(self) -> str:
+        gsd_m, (low_m, high_m) = self.frame.gsd_m, self.classifier.package.info.gsd_range_m
+        if gsd_m is None:
+            return "the scene has no georeference, so places and pixel size are unknown"
+        if low_m <= gsd_m <= high_m:
+            return ""
+        return f"its pixels are {gsd_m:.3g} m wide, the network was made for {low_m:g} to {high_m:g} m"
+
     def _provenance(self, tally: Mapping[str, Counter[str]]) -> dict[str, Any]:
         """Foreign member of the collection: what made it, and how each tile ended."""
         package = self.classifier.package
@@ -233,6 +243,7 @@ class _Job:
                 "georeferenced": self.frame.georeference is not None,
             },
             "cut": {"edge_px": self.grid.edge_px, "overlap_px": self.grid.overlap_px, "batch": self.batch},
+            "warning": self._doubt(),
             "geometry": "the part of each tile that it alone answers for",
             "tiles": {
                 "all": len(self.grid),
@@ -288,7 +299,7 @@ def _targets(scenes: Sequence[Path], out: Path) -> list[Path]:
     return targets
 
 
-def _result(target: Path, tiles: int, tally: Mapping[str, Counter[str]]) -> SceneResult:
+def _result(target: Path, tiles: int, tally: Mapping[str, Counter[str]], warning: str) -> SceneResult:
     return SceneResult(
         scene=target.stem,
         geojson=str(target),
@@ -297,6 +308,7 @@ def _result(target: Path, tiles: int, tally: Mapping[str, Counter[str]]) -> Scen
         shed=dict(tally["shed"]),
         failed=dict(tally["failed"]),
         labels=dict(sorted(tally["done"].items())),
+        warning=warning,
     )
 
 
@@ -307,9 +319,8 @@ def _unusable(path: Path, error: str) -> SceneResult:
 def _told(scene: SceneResult) -> str:
     labels = ", ".join(f"{name} {count}" for name, count in sorted(scene.labels.items(), key=lambda item: -item[1]))
     left = sum(scene.shed.values()), sum(scene.failed.values())
-    return (
-        f"{scene.done} of {scene.tiles} tiles done, {left[0]} shed, {left[1]} failed -> {scene.geojson}\n    {labels}"
-    )
+    doubt = f"\n    warning: {scene.warning}" if scene.warning else ""
+    return f"{scene.done} of {scene.tiles} tiles done, {left[0]} shed, {left[1]} failed -> {scene.geojson}\n    {labels}{doubt}"
 
 
 def _rfc3339(unix_s: float) -> str | None:

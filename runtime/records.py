@@ -33,7 +33,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Ground polygon of a tile: closed ring of (longitude, latitude) degrees, WGS 84, counter-clockwise (RFC 7946)."""
+    """Ground polygon: closed ring of (longitude, latitude) degrees, WGS 84, counter-clockwise (RFC 7946)."""
 
     ring_deg: tuple[tuple[float, float], ...]
 
@@ -71,7 +71,7 @@ class TileOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SlotRecord:
-    """One line of ``slots.csv``. Names ending in ``_measured_s`` are wall-clock and differ from run to run; nothing else does."""
+    """One line of ``slots.csv``. Names ending in ``_measured_s`` are wall-clock and differ between runs; no others do."""
 
     slot: int
     start_utc: str
@@ -115,3 +115,5 @@ class SlotRecord:
     sent_product: int
     backlog_product: int
     infer_measured_s: float
+    reserve_violated: bool = False
+    """The charge fell below the reserve in this slot although something ran."""

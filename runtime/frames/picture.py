@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from ..errors import FrameError
@@ -13,7 +14,7 @@ def thumbnail_jpeg(path: Path, edge_px: int, bands: tuple[int, int, int] = (1, 2
     Raises ``FrameError`` where the file cannot be read or is not 8-bit.
     """
     import rasterio
-    from rasterio.errors import RasterioError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import MemoryFile
 
     try:
@@ -24,7 +25,8 @@ def thumbnail_jpeg(path: Path, edge_px: int, bands: tuple[int, int, int] = (1, 2
             shape = max(1, round(scene.height * shrink)), max(1, round(scene.width * shrink))
             wanted = [band if band <= scene.count else 1 for band in bands]
             pixels = scene.read(wanted, out_shape=(3, *shape))
-        with MemoryFile() as memory:
+        with MemoryFile() as memory, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture needs no place
             with memory.open(driver="JPEG", height=shape[0], width=shape[1], count=3, dtype="uint8", quality=80) as out:
                 out.write(pixels)
             return bytes(memory.read())

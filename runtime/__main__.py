@@ -1,0 +1,5 @@
+"""``python -m runtime`` is the ``subsolar`` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,138 @@
+"""Turns a finished flight into the records that the report page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from power_sim.eclipse import shadow_margins_rad
+from power_sim.frames import ecef_from_eci, geodetic_from_ecef
+from power_sim.simulator import MissionTrack
+from power_sim.sun import sun_eci_m
+from power_sim.track import state_at
+
+from .frames.picture import thumbnail_jpeg
+from .frames.scenes import SceneSource
+from .records import Product
+from .report.model import Finding, FrameView, GroundTrack, PackageView, PassRecord, ReplayReport, Station
+from .results import Flight
+
+TRACK_STEP_S = 30.0
+THUMBNAIL_PX = 640
+CREDITS = {
+    "eurosat": "EuroSAT (Helber et al. 2019, MIT); contains modified Copernicus Sentinel data",
+    "naip": "NAIP, USDA, public domain",
+}
+
+
+def report_of(flight: Flight, summary: Mapping[str, object]) -> ReplayReport:
+    """Return everything that the page shows of ``flight``."""
+    scenario = flight.scenario
+    return ReplayReport(
+        title=f"Subsolar replay: {scenario.name}",
+        scenario=scenario.name,
+        policy=flight.policy,
+        seed=flight.options.seed,
+        summary=summary,
+        slots=flight.slots,
+        track=ground_track(flight),
+        passes=pass_records(flight),
+        products=[finding(product, flight.sent_in_slot, flight.delivered) for product in flight.products],
+        notes=[str(note) for note in _list(summary["notes"])],
+        versions={str(name): str(value) for name, value in _table(summary["versions"]).items()},
+        stations=[Station(name, s.latitude_deg, s.longitude_deg) for name, s in scenario.link.stations.items()],
+        frames=frame_views(flight.scenes, flight.products),
+        packages=package_views(flight),
+        reserve_frac=None if scenario.power.kind == "paper" else scenario.power.reserve_frac,
+        temperature_limit_c=scenario.thermal.limit_c if scenario.thermal.enabled else None,
+        slot_s=scenario.orbit.slot_s,
+        command=flight.options.command,
+    )
+
+
+def ground_track(flight: Flight) -> GroundTrack:
+    """Return the sub-satellite points of the slots that were flown, every 30 s where the orbit allows it."""
+    track: MissionTrack = flight.track
+    flown = len(flight.slots)
+    start_s, end_s = float(track.unix_s[0]), float(track.unix_s[max(flown - 1, 0)]) + flight.scenario.orbit.slot_s
+    if flight.scenario.orbit.kind not in ("tle", "keplerian"):
+        lit = track.sunlit_frac[:flown] > 0.5
+        lat, lon = np.degrees(track.latitude_rad[:flown]), np.degrees(track.longitude_rad[:flown])
+        return GroundTrack(track.unix_s[:flown], lat, lon, lit)
+    unix_s = np.arange(start_s, end_s + TRACK_STEP_S / 2, TRACK_STEP_S)
+    r_eci_m, _ = state_at(flight.scenario.orbit, unix_s)
+    latitude_rad, longitude_rad, _ = geodetic_from_ecef(ecef_from_eci(r_eci_m, unix_s))
+    penumbra, umbra = shadow_margins_rad(r_eci_m, sun_eci_m(unix_s))
+    return GroundTrack(unix_s, np.degrees(latitude_rad), np.degrees(longitude_rad), penumbra + umbra > 0)
+
+
+def pass_records(flight: Flight) -> list[PassRecord]:
+    """Return each contact with what its slots sent."""
+    slot_s = flight.scenario.orbit.slot_s
+    starts = [float(value) for value in flight.track.unix_s[: len(flight.slots)]]
+    found = []
+    for contact in flight.track.contacts:
+        slots = [
+            slot
+            for slot, start_s in zip(flight.slots, starts, strict=True)
+            if start_s < contact.end_unix_s and start_s + slot_s > contact.start_unix_s
+        ]
+        if slots:
+            sent_byte, sent = sum(slot.sent_byte for slot in slots), sum(slot.sent_product for slot in slots)
+            span = contact.start_unix_s, contact.end_unix_s
+            found.append(PassRecord(contact.station, *span, sent_byte, sent, slots[-1].backlog_product))
+    return found
+
+
+def finding(product: Product, sent_in_slot: Mapping[str, int], delivered: frozenset[str]) -> Finding:
+    """Return a product as the page shows it."""
+    return Finding(
+        label=product.label,
+        score=product.score,
+        value=product.value,
+        frame_id=product.frame_id,
+        slot=product.slot,
+        ring_deg=() if product.footprint is None else product.footprint.ring_deg,
+        truth=product.truth,
+        sent_in_slot=sent_in_slot.get(product.product_id),
+        delivered=product.product_id in delivered,
+    )
+
+
+def frame_views(scenes: SceneSource, products: Sequence[Product]) -> list[FrameView]:
+    """Return a small picture of each scene that tiles were cut from."""
+    names = sorted({product.frame_id.split("@", 1)[0] for product in products})
+    return [frame_view(scenes, name) for name in names]
+
+
+def frame_view(scenes: SceneSource, name: str) -> FrameView:
+    """Return one scene as a JPEG of at most 640 px, with its bounds."""
+    credit = next((text for key, text in CREDITS.items() if name.startswith(key)), "")
+    return FrameView(frame_id=name, title=name, credit=credit, image=thumbnail_jpeg(scenes.path_of(name), THUMBNAIL_PX))
+
+
+def package_views(flight: Flight) -> list[PackageView]:
+    """Return the pool with the figures that the policy was given."""
+    return [
+        PackageView(
+            model=model.name,
+            package_id=model.package_id,
+            sha256=flight.packages[model.name].sha256,
+            accuracy_frac=model.accuracy_frac,
+            energy_per_tile_j=model.energy_j,
+            time_per_tile_s=model.time_s,
+            energy_kind=model.energy_kind,
+        )
+        for model in flight.scenario.pool.models
+    ]
+
+
+def _list(value: object) -> list[object]:
+    assert isinstance(value, list)
+    return value
+
+
+def _table(value: object) -> dict[object, object]:
+    assert isinstance(value, dict)
+    return value

@@ -1,0 +1,187 @@
+"""Flies a scenario on this machine: simulated orbit and power, real tiles, engines, packets and ground station."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporters.package import ModelPackage
+from policies.registry import make_policy
+from policies.shield import Shield
+from power_sim.scenario import Scenario, load_scenario
+from power_sim.simulator import Simulator
+
+from .downlink.links import UdpLink
+from .downlink.session import DownlinkSession, PassReport
+from .errors import MissionError
+from .frames.scenes import SceneSource
+from .ground.process import GroundProcess
+from .home import folder_or_default, open_packages
+from .meters import EstimateMeter
+from .onboard import SceneTiles, load_networks
+from .pool import measured_pool
+from .records import SlotRecord
+from .results import Flight, ResultFiles, summarise, table_of
+from .slot_loop import SlotLoop
+from .store import ProductStore
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What to fly, with what, and where the results go."""
+
+    scenario: str = "cubesat-6u"
+    policy: str = "dqn"
+    seed: int = 0
+    orbits: int = 3
+    tiles_per_slot: int = 32
+    threads: int = 1
+    out: Path = Path("build/replay")
+    packages: Path | None = None
+    scenes: Path | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """What to type to get the same results again."""
+        sets = "".join(f" --set {key}={value}" for key, value in sorted(self.overrides.items()))
+        return (
+            f"subsolar replay {self.scenario} --policy {self.policy} --seed {self.seed} --orbits {self.orbits} "
+            f"--tiles-per-slot {self.tiles_per_slot}{sets}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """What a replay leaves: its summary, and the folder with everything else."""
+
+    summary: Mapping[str, object]
+    out: Path
+
+    def table(self) -> str:
+        """Return the result for a person."""
+        return table_of(self.summary, self.out)
+
+
+def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
+    """Fly ``options.scenario`` to its end; a run that is cut short leaves everything that was finished, and says so.
+
+    Raises ``MissionError``, ``ScenarioError``, ``PolicyError`` or ``PackageError`` before anything is written where the
+    request cannot be met, and ``StoreError``, ``LinkError`` or ``EngineError`` where the run cannot go on.
+    """
+    scenario, packages = prepare(options.scenario, options.overrides, options.packages)
+    with ExitStack() as stack:
+        files = stack.enter_context(ResultFiles.create(options.out))
+        scenes = SceneSource.from_folder(folder_or_default(options.scenes, "scenes", "--scenes"))
+        stack.callback(scenes.close)
+        store = stack.enter_context(ProductStore(files.store))
+        ground = stack.enter_context(GroundProcess.start(files.ground))
+        passes: list[PassReport] = []
+        loop = build_loop(options, scenario, packages, scenes, store, ground.connect(), passes)
+        simulator = loop.world
+        assert isinstance(simulator, Simulator)
+        with interruption_kept() as interrupted:
+            for record in records(loop, simulator.slots, progress):
+                files.append(record)
+        received = ground.stop()
+        flight = Flight(
+            options=options,
+            scenario=scenario,
+            packages=packages,
+            scenes=scenes,
+            policy=loop.policy.name,
+            slots=tuple(files.written),
+            track=simulator.track(),
+            passes=tuple(passes),
+            products=store.products(),
+            delivered=frozenset(product.product_id for product in store.products(state="delivered")),
+            sent_in_slot=store.sent_slots(),
+            ground=received,
+            complete=not interrupted,
+        )
+        summary = summarise(flight)
+        files.finish(flight, summary)
+    if interrupted:
+        raise MissionError(
+            f"stopped by the user after {len(flight.slots)} of {simulator.slots} slots; "
+            f"what was finished is in {options.out}"
+        )
+    return ReplayResult(summary, options.out)
+
+
+def prepare(name: str, overrides: Mapping[str, str], packages: Path | None) -> tuple[Scenario, dict[str, ModelPackage]]:
+    """Return the scenario with the measured pool in it, and the verified packages by the pool's names."""
+    scenario = load_scenario(name, overrides)
+    folder = folder_or_default(packages, "packages", "--packages")
+    opened = open_packages(folder, {model.name: model.package_id for model in scenario.pool.models})
+    return measured_pool(scenario, opened), opened
+
+
+def scenario_with_packages(name: str, overrides: Mapping[str, str], packages: Path | None) -> Scenario:
+    """Return the scenario with the measured pool in it."""
+    return prepare(name, overrides, packages)[0]
+
+
+def build_loop(
+    options: ReplayOptions,
+    scenario: Scenario,
+    packages: Mapping[str, ModelPackage],
+    scenes: SceneSource,
+    store: ProductStore,
+    link: UdpLink,
+    passes: list[PassReport],
+) -> SlotLoop:
+    """Return the slot loop with simulated collaborators in it."""
+    covers = scenario.workload.covers
+    return SlotLoop(
+        world=Simulator(scenario, options.seed, orbits=options.orbits),
+        policy=make_policy(options.policy, scenario, seed=options.seed),
+        shield=Shield(),
+        source=SceneTiles(
+            scenes=scenes, mixes={name: cover.classes for name, cover in covers.items()}, seed=options.seed
+        ),
+        networks=load_networks(packages, threads=options.threads, class_value={}),
+        meter=EstimateMeter(),
+        store=store,
+        downlink=Contact(DownlinkSession(store, link), passes),
+        monotonic_s=time.perf_counter,
+        tiles_per_slot=options.tiles_per_slot,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A downlink session that keeps what each pass did for the report."""
+
+    session: DownlinkSession
+    passes: list[PassReport]
+
+    def run_pass(self, slot: int, budget_byte: int) -> PassReport:
+        """Send within ``budget_byte`` and note the outcome."""
+        report = self.session.run_pass(slot, budget_byte)
+        if budget_byte > 0:
+            self.passes.append(report)
+        return report
+
+
+def records(loop: SlotLoop, slots: int, progress: Progress) -> Iterator[SlotRecord]:
+    """Fly ``slots`` slots, one record each."""
+    for done in range(1, slots + 1):
+        record = loop.fly_slot()
+        yield record
+        progress(done, slots, f"{record.model:<12} charge {record.charge_frac:4.0%}  {record.reason}")
+
+
+@contextmanager
+def interruption_kept() -> Iterator[list[str]]:
+    """Let Ctrl-C end the block without ending the program; the list that comes back then holds one entry."""
+    interrupted: list[str] = []
+    try:
+        yield interrupted
+    except KeyboardInterrupt:
+        interrupted.append("stopped by the user")
