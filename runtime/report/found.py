@@ -18,32 +18,64 @@ _COLOURS = 10
 _WIDTH = 1000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Longitude and latitude limits of one scene, and its shape on the page."""
+Corners = tuple[tuple[float, float], ...]
 
-    west_deg: float
-    south_deg: float
-    east_deg: float
-    north_deg: float
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What one scene's drawing covers: x to the right and y up, in pixels of the scene or in degrees."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+    in_px: bool
 
     @property
     def height(self) -> float:
-        """Height in units of a drawing 1000 wide, degrees of longitude shrunk by the cosine of the latitude."""
-        wide = (self.east_deg - self.west_deg) * math.cos(math.radians((self.south_deg + self.north_deg) / 2))
-        return min(max(_WIDTH * (self.north_deg - self.south_deg) / wide, 80.0), 4000.0)
+        """Height in units of a drawing 1000 wide; degrees of longitude are shrunk by the cosine of the latitude."""
+        shrink = 1.0 if self.in_px else math.cos(math.radians((self.bottom + self.top) / 2))
+        return min(max(_WIDTH * (self.top - self.bottom) / ((self.right - self.left) * shrink), 80.0), 4000.0)
 
-    def point(self, longitude_deg: float, latitude_deg: float) -> tuple[float, float]:
-        """Return x and y of a place in the drawing."""
-        x = (longitude_deg - self.west_deg) / (self.east_deg - self.west_deg) * _WIDTH
-        y = (self.north_deg - latitude_deg) / (self.north_deg - self.south_deg) * self.height
-        return x, y
+    def corners(self, one: Finding) -> Corners:
+        """Return the corners of a finding in the drawing, none where it has no place in it."""
+        wide, high = self.right - self.left, self.top - self.bottom
+        return tuple(
+            ((x - self.left) / wide * _WIDTH, (self.top - y) / high * self.height) for x, y in outline(one, self.in_px)
+        )
 
-    def box(self, one: Finding) -> tuple[float, float, float, float]:
-        """Return x, y, width, height of what encloses a finding."""
-        corners = [self.point(*corner) for corner in one.ring_deg]
-        xs, ys = [x for x, _ in corners], [y for _, y in corners]
-        return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+def outline(one: Finding, in_px: bool) -> Corners:
+    """Return the corners of a finding, x to the right and y up, without closing the ring."""
+    if not in_px:
+        return one.ring_deg[:-1] if len(one.ring_deg) > 3 else ()
+    if one.box_px is None:
+        return ()
+    row, col, edge = one.box_px
+    return ((col, -row), (col + edge, -row), (col + edge, -row - edge), (col, -row - edge))
+
+
+def sheet_of(frame: FrameView, findings: Iterable[Finding]) -> Sheet | None:
+    """Return the scene's sheet: the whole scene where its size is known, else what its findings cover."""
+    if frame.width_px > 0 and frame.height_px > 0:
+        return Sheet(0.0, -frame.height_px, frame.width_px, 0.0, in_px=True)
+    corners = [corner for one in findings for corner in outline(one, in_px=False)]
+    if not corners:
+        return None
+    left, bottom = min(x for x, _ in corners), min(y for _, y in corners)
+    right, top = max(x for x, _ in corners), max(y for _, y in corners)
+    return Sheet(left, bottom, max(right, left + 1e-9), max(top, bottom + 1e-9), in_px=False)
+
+
+def enclosing(corners: Corners) -> tuple[float, float, float, float]:
+    """Return x, y, width and height of the box around some corners."""
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def scene_of(one: Finding) -> str:
+    """Return the scene whichever look at it the finding is from."""
+    return one.frame_id.split("@", 1)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +93,7 @@ def catalogue(flight: Digest) -> Catalogue:
     findings = flight.report.products
     labels = sorted({one.label for one in findings} | {one.truth for one in findings if one.truth is not None})
     known = {frame.frame_id for frame in flight.report.frames}
-    bare = dict.fromkeys(one.frame_id for one in findings if one.frame_id not in known)
+    bare = dict.fromkeys(scene_of(one) for one in findings if scene_of(one) not in known)
     frames = (*flight.report.frames, *(FrameView(name, name) for name in bare))
     colour = {label: f"c{number % _COLOURS}" for number, label in enumerate(labels)}
     return Catalogue(findings, codes(labels), colour, frames)
@@ -71,42 +103,32 @@ def found_maps(flight: Digest, book: Catalogue) -> str:
     """Return one figure per scene that has findings with a place."""
     figures = ""
     for number, frame in enumerate(book.frames):
-        mine = [one for one in book.findings if one.frame_id == frame.frame_id and len(one.ring_deg) > 2]
-        if mine:
-            figures += _scene(book, frame, f"scene-{number}", mine)
+        mine = [one for one in book.findings if scene_of(one) == frame.frame_id]
+        sheet = sheet_of(frame, mine)
+        if mine and sheet is not None:
+            figures += _scene(book, frame, f"scene-{number}", sheet, mine)
     if not figures:
         return ""
     picked = '<p class="picked" id="picked" role="status">Pick a tile to read its answer.</p>'
     return f'{_filters()}<div class="found">{figures}</div>{_class_key(book)}{picked}'
 
 
-def bounds_of(frame: FrameView, findings: Iterable[Finding]) -> Bounds:
-    """Return the scene's own bounds where it states them, else what its findings cover."""
-    if frame.east_deg > frame.west_deg and frame.north_deg > frame.south_deg:
-        return Bounds(frame.west_deg, frame.south_deg, frame.east_deg, frame.north_deg)
-    corners = [corner for one in findings for corner in one.ring_deg]
-    west, south = min(x for x, _ in corners), min(y for _, y in corners)
-    return Bounds(
-        west, south, max(max(x for x, _ in corners), west + 1e-9), max(max(y for _, y in corners), south + 1e-9)
-    )
-
-
-def _scene(book: Catalogue, frame: FrameView, name: str, mine: list[Finding]) -> str:
-    bounds = bounds_of(frame, mine)
-    tiles: dict[tuple[tuple[float, float], ...], list[Finding]] = {}
+def _scene(book: Catalogue, frame: FrameView, name: str, sheet: Sheet, mine: list[Finding]) -> str:
+    tiles: dict[Corners, list[Finding]] = {}
     for one in mine:
-        tiles.setdefault(one.ring_deg, []).append(one)
-    drawn = "".join(_tile(book, bounds, visits) for visits in list(tiles.values())[:MAX_DRAWN])
+        tiles.setdefault(sheet.corners(one), []).append(one)
+    tiles.pop((), None)
+    drawn = "".join(_tile(book, corners, visits) for corners, visits in list(tiles.items())[:MAX_DRAWN])
     left_out = f", the first {count(MAX_DRAWN)} drawn" if len(tiles) > MAX_DRAWN else ""
-    middle = place((bounds.south_deg + bounds.north_deg) / 2, (bounds.west_deg + bounds.east_deg) / 2)
     caption = (
-        f"<b>{esc(frame.title)}</b> {count(len(mine))} answers on {count(len(tiles))} tiles{left_out}, at {middle}. "
+        f"<b>{esc(frame.title)}</b> {count(len(mine))} answers on {count(len(tiles))} tiles{left_out}{_where(mine)}. "
         f"{esc(frame.credit)}"
     )
-    box = f'viewBox="0 0 {_WIDTH:g} {bounds.height:.1f}"'
+    box = f'viewBox="0 0 {_WIDTH:g} {sheet.height:.1f}"'
     photo = ""
     if frame.image is not None:
-        size = f'width="{_WIDTH:g}" height="{bounds.height:.1f}" preserveAspectRatio="none"'
+        fit = "none" if sheet.in_px else "xMidYMid meet"
+        size = f'width="{_WIDTH:g}" height="{sheet.height:.1f}" preserveAspectRatio="{fit}"'
         picture = f'<image id="{name}" href="{data_uri(frame.image)}" {size}/>'
         photo = f'<svg class="photo" {box} role="img" aria-label="The scene as it was seen">{picture}</svg>'
     label = "The answer for each tile; the table below counts them"
@@ -115,11 +137,20 @@ def _scene(book: Catalogue, frame: FrameView, name: str, mine: list[Finding]) ->
     return f'<figure><figcaption>{caption}</figcaption><div class="{pair}">{photo}{answers}</div></figure>'
 
 
-def _tile(book: Catalogue, bounds: Bounds, visits: list[Finding]) -> str:
+def _where(findings: Iterable[Finding]) -> str:
+    """Return the middle of the findings' places in words."""
+    corners = [corner for one in findings for corner in outline(one, in_px=False)]
+    if not corners:
+        return ""
+    west, south, wide, high = enclosing(tuple(corners))
+    return f", at {place(south + high / 2, west + wide / 2)}"
+
+
+def _tile(book: Catalogue, corners: Corners, visits: list[Finding]) -> str:
     """Return one tile with its latest answer."""
     last = visits[-1]
-    x, y, wide, high = bounds.box(last)
-    corners = " ".join("{:.1f},{:.1f}".format(*bounds.point(*corner)) for corner in last.ring_deg[:-1])
+    x, y, wide, high = enclosing(corners)
+    points = " ".join(f"{right:.1f},{down:.1f}" for right, down in corners)
     kinds = [verdict(last), *(["home"] if any(one.delivered for one in visits) else [])]
     centre = f'x="{x + wide / 2:.1f}" y="{y + high / 2:.1f}" font-size="{min(wide, high) * 0.42:.1f}"'
     code = f"<text {centre}>{esc(book.code[last.label])}</text>"
@@ -132,7 +163,7 @@ def _tile(book: Catalogue, bounds: Bounds, visits: list[Finding]) -> str:
     slots = " ".join(str(slot) for slot in sorted({one.slot for one in visits}))
     return (
         f'<g class="tile {book.colour[last.label]} {" ".join(kinds)}" data-slots="{slots}">'
-        f'<title>{esc(_story(visits))}</title><polygon points="{corners}"/>{code}{cross}</g>'
+        f'<title>{esc(_story(visits))}</title><polygon points="{points}"/>{code}{cross}</g>'
     )
 
 
@@ -156,7 +187,10 @@ def _filters() -> str:
         f'<label><input type="radio" name="show" value="{value}"{" checked" if value == "all" else ""}>{words}</label>'
         for value, words in choices
     )
-    return f'<fieldset class="filter scripted"><legend>Show</legend>{buttons}</fieldset>'
+    return (
+        '<div class="filter scripted" role="radiogroup" aria-labelledby="show">'
+        f'<span id="show" class="quiet">Show</span>{buttons}</div>'
+    )
 
 
 def _class_key(book: Catalogue) -> str:
@@ -196,8 +230,8 @@ def class_table(book: Catalogue) -> str:
 
 def gallery(flight: Digest, book: Catalogue, most: int = 8) -> str:
     """Return the most certain errors and the most valuable answers, as pictures where there are any."""
-    by_score = sorted(book.findings, key=lambda one: (-one.score, one.slot, one.ring_deg))
-    by_value = sorted(book.findings, key=lambda one: (-one.value, -one.score, one.slot, one.ring_deg))
+    by_score = sorted(book.findings, key=lambda one: (-one.score, one.slot))
+    by_value = sorted(book.findings, key=lambda one: (-one.value, -one.score, one.slot))
     wrong = _distinct((one for one in by_score if verdict(one) == "wrong"), most)
     best = _distinct((one for one in by_value if one.delivered), most)
     return _strip(book, "Wrong, and most certain of it", wrong) + _strip(book, "Most valuable received", best)
@@ -207,7 +241,7 @@ def _distinct(findings: Iterable[Finding], most: int) -> list[Finding]:
     """Return the first findings that each show another tile."""
     seen: dict[object, Finding] = {}
     for one in findings:
-        seen.setdefault((one.frame_id, one.ring_deg), one)
+        seen.setdefault((scene_of(one), one.box_px, one.ring_deg), one)
         if len(seen) == most:
             break
     return list(seen.values())
@@ -229,9 +263,9 @@ def _picture(book: Catalogue, one: Finding) -> str:
     if one.chip_png is not None:
         return f'<img src="{data_uri(one.chip_png)}" alt="" width="84" height="84">'
     for number, frame in enumerate(book.frames):
-        if frame.frame_id == one.frame_id and frame.image is not None and len(one.ring_deg) > 2:
-            mine = [other for other in book.findings if other.frame_id == frame.frame_id and len(other.ring_deg) > 2]
-            box = " ".join(f"{edge:.1f}" for edge in bounds_of(frame, mine).box(one))
+        sheet = sheet_of(frame, ())
+        if frame.frame_id == scene_of(one) and frame.image is not None and sheet is not None and sheet.corners(one):
+            box = " ".join(f"{edge:.1f}" for edge in enclosing(sheet.corners(one)))
             return f'<svg viewBox="{box}" width="84" height="84" aria-hidden="true"><use href="#scene-{number}"/></svg>'
     return ""
 

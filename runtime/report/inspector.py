@@ -75,22 +75,24 @@ def _words(flight: Digest, index: int) -> dict[str, str]:
     scored = f" ({slot.correct_sampled} of {slot.scored_sampled})" if slot.scored_sampled else ""
     accuracy = percent(slot.accuracy_frac)
     waiting = slot.arrived_tile + slot.queued_tile
+    before = f" ({count(slot.queued_tile)} from before)" if slot.queued_tile else ""
+    fine = start % 60 != 0 or flight.slot_s % 60 != 0
     return {
         "slot": f"Slot {slot.slot}",
-        "time": f"{clock(start, True)}–{clock(start + flight.slot_s, True)} UTC",
+        "time": f"{clock(start, fine)}–{clock(start + flight.slot_s, fine)} UTC",
         "model": slot.model,
         "gist": f"{count(slot.admitted_tile)} tiles, {si(slot.energy_j, 'J')}",
         "reason": slot.reason,
         "overruled": slot.overruled,
         "otherwise": slot.counterfactual,
-        "below": f"{slot.cover}, {place(slot.latitude_deg, slot.longitude_deg)}",
+        "below": f"{slot.cover}, {place(slot.latitude_deg, slot.longitude_deg)}".removesuffix(", –"),
         "sun": percent(slot.sunlit_frac, 0),
         "battery": percent(slot.charge_frac),
         "budget": si(slot.budget_j, "J"),
         "harvest": si(slot.harvest_j, "J"),
         "load": si(slot.load_j, "J"),
         "heat": f"{slot.temperature_c:.1f} °C" if math.isfinite(slot.temperature_c) else "–",
-        "waiting": f"{count(waiting)} ({count(slot.queued_tile)} from before)",
+        "waiting": count(waiting) + before,
         "done": f"{count(slot.admitted_tile)} ({count(slot.sampled_tile)} inferred)",
         "shed": count(slot.shed_tile),
         "limited": slot.limited_by,

@@ -13,7 +13,10 @@ from ..records import SlotRecord
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTrack:
-    """Subsatellite points in time order: four arrays of shape (n,); every 30 s is fine enough for three orbits."""
+    """Subsatellite points in time order: four arrays of shape (n,); every 30 s is fine enough for three orbits.
+
+    Empty where the scenario has no place on Earth: the page then draws no map, and takes shadow from the slots.
+    """
 
     unix_s: NDArray[np.float64]
     latitude_deg: NDArray[np.float64]
@@ -52,9 +55,12 @@ class Finding:
     score: float
     value: float
     frame_id: str
+    """The scene, perhaps with ``@2`` and so on for a further look at it."""
     slot: int
     ring_deg: tuple[tuple[float, float], ...] = ()
     """Closed ring of (longitude, latitude); empty where the product has no place."""
+    box_px: tuple[int, int, int] | None = None
+    """Row, column and edge of the tile in its frame: used rather than the ring where the frame's size is known."""
     truth: str | None = None
     sent_in_slot: int | None = None
     delivered: bool = False
@@ -64,17 +70,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameView:
-    """A scene that tiles were cut from. ``image``: PNG or JPEG, best below 600 kB; None draws the answers alone."""
+    """A scene that tiles were cut from. ``image``: all of it, PNG or JPEG, best below 600 kB; None draws none."""
 
     frame_id: str
     title: str
     credit: str = ""
     image: bytes | None = None
-    west_deg: float = 0.0
-    south_deg: float = 0.0
-    east_deg: float = 0.0
-    north_deg: float = 0.0
-    """Where east is not above west, the bounds are taken from the findings."""
+    width_px: int = 0
+    height_px: int = 0
+    """Size of the scene itself, not of ``image``. 0: answers are laid out by their rings, and no picture is cut."""
 
 
 @dataclass(frozen=True, slots=True)

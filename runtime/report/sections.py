@@ -216,8 +216,8 @@ def sent(flight: Digest) -> str:
 def decisions(flight: Digest) -> str:
     """Return every slot with its reason, folded away."""
     head = (
-        "Slot", "UTC", "Below", "Sun", "Battery", "Budget", "Model", "Tiles", "Shed", "Limited by", "Accuracy",
-        "Energy", "Reward", "Reason", "Shield", "Otherwise",
+        "Slot", "UTC", "Below", "Sun", "Battery", "Budget", "Model", "Reason", "Tiles", "Shed", "Limited by",
+        "Accuracy", "Energy", "Reward", "Shield", "Otherwise",
     )  # fmt: skip
     rows = [
         (
@@ -228,19 +228,19 @@ def decisions(flight: Digest) -> str:
             percent(slot.charge_frac),
             si(slot.budget_j, "J"),
             esc(slot.model if slot.mode in ("", slot.model) else f"{slot.model} · {slot.mode}"),
+            esc(slot.reason),
             count(slot.admitted_tile),
             count(slot.shed_tile),
             esc(slot.limited_by),
             percent(slot.accuracy_frac),
             si(slot.energy_j, "J"),
             figure(slot.reward),
-            esc(slot.reason),
             f"▼ {esc(slot.overruled)}" if slot.overruled else "",
             esc(slot.counterfactual),
         )
         for index, slot in enumerate(flight.slots)
     ]
-    body = table(head, rows, "nttnnntnntnnnttt", "Every decision", "decisions")
+    body = table(head, rows, "nttnnntpnntnnnpp", "Every decision", "decisions")
     return f"<details><summary>All {len(rows)} slots with state, choice and reason</summary>{body}</details>"
 
 

@@ -61,8 +61,12 @@ def _axis(flight: Digest) -> str:
 def nights(flight: Digest) -> list[tuple[float, float]]:
     """Return start and end of each shadow within the flight, to the grain of the ground track."""
     track, time = flight.report.track, flight.time
-    times = [float(moment) for moment in track.unix_s]
-    dark = [not bool(lit) for lit in track.sunlit]
+    if len(track.unix_s):
+        times = [float(moment) for moment in track.unix_s]
+        dark = [not bool(lit) for lit in track.sunlit]
+    else:
+        times = [*flight.starts_unix_s, time.high]
+        dark = [slot.sunlit_frac < 0.5 for slot in flight.slots]
     spans = [(times[first], times[min(last, len(times) - 1)]) for first, last in runs(dark)]
     return [(max(a, time.low), min(b, time.high)) for a, b in spans if b > time.low and a < time.high]
 

@@ -126,11 +126,13 @@ def span(duration_s: float) -> str:
 
 
 def place(latitude_deg: float, longitude_deg: float) -> str:
-    """Return a position to a tenth of a degree.
+    """Return a position to a tenth of a degree, a dash where there is none.
 
     >>> place(-12.34, 181.0)
     '12.3° S 179.0° W'
     """
+    if not (math.isfinite(latitude_deg) and math.isfinite(longitude_deg)):
+        return NONE
     longitude_deg = (longitude_deg + 180.0) % 360.0 - 180.0
     south_north, west_east = "NS"[latitude_deg < 0], "EW"[longitude_deg < 0]
     return f"{abs(latitude_deg):.1f}° {south_north} {abs(longitude_deg):.1f}° {west_east}"
@@ -153,9 +155,9 @@ def codes(names: Iterable[str]) -> dict[str, str]:
     return taken
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: str, caption: str, css: str = "cardlike") -> str:
-    """Return an HTML table. Cells are HTML already; ``numeric`` has one letter per column, ``n`` aligns it right."""
-    classes = [' class="num"' if letter == "n" else "" for letter in numeric]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kinds: str, caption: str, css: str = "cardlike") -> str:
+    """Return an HTML table. Cells are HTML already; ``kinds`` has a letter per column: ``n``, ``p`` prose, ``t``."""
+    classes = [{"n": ' class="num"', "p": ' class="prose"'}.get(letter, "") for letter in kinds]
     header = "".join(f'<th scope="col"{c}>{cell}</th>' for cell, c in zip(head, classes, strict=True))
     body = "".join(
         f'<tr><th scope="row"{classes[0]}>{first}</th>'

@@ -74,6 +74,10 @@ def ring(cell: int) -> tuple[tuple[float, float], ...]:
     return ((west, south), (east, south), (east, north), (west, north), (west, south))
 
 
+def box(cell: int) -> tuple[int, int, int]:
+    return cell // COLUMNS * 64, cell % COLUMNS * 64, 64
+
+
 def mosaic(truth: NDArray[np.int64], rng: np.random.Generator) -> bytes:
     tint = rng.integers(40, 150, (len(CLASSES), 3))
     cells = tint[truth.reshape(ROWS, COLUMNS)]
@@ -116,8 +120,11 @@ def fly() -> ReplayReport:
             label = truth[cell] if order < right else (truth[cell] + 1 + rng.integers(9)) % 10
             score = float(rng.beta(14, 1.2))
             findings.append(
-                Finding(CLASSES[label], score, round(score, 2), "mosaic", index, ring(int(cell)), CLASSES[truth[cell]])
-            )
+                Finding(
+                    CLASSES[label], score, round(score, 2), "mosaic", index, ring(int(cell)), box(int(cell)),
+                    CLASSES[truth[cell]],
+                )
+            )  # fmt: skip
         contact = sum(max(0.0, min(p.end_unix_s, start + SLOT_S) - max(p.start_unix_s, start)) for p in passes)
         take = min(len(findings) - sent, int(contact * 1.1))
         for order in range(sent, sent + take):
@@ -190,7 +197,7 @@ def fly() -> ReplayReport:
         frames=(
             FrameView(
                 "mosaic", "Mosaic of held-out EuroSAT chips", "EuroSAT, MIT; modified Copernicus Sentinel data.",
-                mosaic(truth, rng),
+                mosaic(truth, rng), COLUMNS * 64, ROWS * 64,
             ),
         ),
         packages=tuple(
@@ -398,6 +405,26 @@ def test_a_flight_cut_short_is_called_that(flight: ReplayReport) -> None:
     assert "cut short after 5 slots" in render_report(
         replace(flight, slots=flight.slots[:5], summary={"complete": False})
     )
+
+
+def test_a_scenario_without_a_place_has_no_map(flight: ReplayReport) -> None:
+    nowhere = GroundTrack(np.empty(0), np.empty(0), np.empty(0), np.empty(0, np.bool_))
+    slots = [replace(slot, latitude_deg=math.nan, longitude_deg=math.nan) for slot in flight.slots]
+    page = render_report(replace(flight, track=nowhere, slots=slots))
+    assert "no place on Earth" in page
+    assert page.count('class="shadow"') == render_report(flight).count('class="shadow"')
+
+
+def test_tiles_of_a_further_look_lie_in_the_scene_they_are_from(flight: ReplayReport, page: str) -> None:
+    again = [replace(one, frame_id=f"{one.frame_id}@2") for one in flight.products]
+    assert read(render_report(replace(flight, products=again))).values("points") == read(page).values("points")
+
+
+def test_tiles_without_a_place_in_the_picture_are_laid_out_by_their_rings(flight: ReplayReport) -> None:
+    bare = replace(flight.frames[0], width_px=0, height_px=0)
+    page = render_report(replace(flight, frames=(bare,)))
+    assert 'preserveAspectRatio="xMidYMid meet"' in page
+    assert len(read(page).values("points")) == len({one.ring_deg for one in flight.products})
 
 
 def test_a_budget_far_above_what_is_drawn_is_drawn_by_logarithm(flight: ReplayReport) -> None:
