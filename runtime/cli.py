@@ -342,8 +342,8 @@ def bench(package: tuple[Path, ...], batches: str, repeats: int, active_power_w:
             {"package": opened.info.id, "accuracy": profile.accuracy.value, **asdict(m)} for m in profile.measurements
         ]
     lines = [
-        f"{r['package']:<32} batch {r['batch']:>3}  {r['tile_s'] * 1e3:8.3f} ms/tile  {r['energy_j_per_tile'] * 1e3:8.2f} mJ/tile "
-        f"{r['energy_kind']}  {r['accuracy']:.1%}"
+        f"{r['package']:<32} batch {r['batch']:>3}  {r['tile_s'] * 1e3:8.3f} ms/tile  "
+        f"{r['energy_j_per_tile'] * 1e3:8.2f} mJ/tile {r['energy_kind']}  {r['accuracy']:.1%}"
         for r in rows
     ]
     show({"measurements": rows}, as_json, "\n".join(lines))

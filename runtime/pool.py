@@ -15,7 +15,7 @@ WORKING_BATCH = 32
 def measured_pool(scenario: Scenario, packages: Mapping[str, ModelPackage]) -> Scenario:
     """Return the scenario with each model's figures taken from its package; published figures stay.
 
-    ``packages`` is keyed by the pool's names. Raises ``ScenarioError`` where a measured profile does not fit the device.
+    ``packages`` is keyed by the pool's names. Raises ``ScenarioError`` where a profile does not fit the device.
     """
     return scenario.with_pool(
         [

@@ -40,7 +40,7 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """An answer with a place, a time, a value and a size. ``product_id`` is the same for the same tile, package and slot."""
+    """An answer with a place, a time, a value and a size. ``product_id`` is one for a tile, package and slot."""
 
     product_id: str
     slot: int
@@ -71,7 +71,7 @@ class TileOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SlotRecord:
-    """One line of ``slots.csv``. Names ending in ``_measured_s`` are wall-clock and differ between runs; no others do."""
+    """One line of ``slots.csv``. Names ending in ``_measured_s`` are wall-clock and differ from run to run."""
 
     slot: int
     start_utc: str

@@ -146,12 +146,18 @@ def build_loop(
             scenes=scenes, mixes={name: cover.classes for name, cover in covers.items()}, seed=options.seed
         ),
         networks=load_networks(packages, threads=options.threads, class_value={}),
-        meter=EstimateMeter(),
+        meter=EstimateMeter(kind=energy_kind(scenario)),
         store=store,
         downlink=Contact(DownlinkSession(store, link), passes),
         monotonic_s=time.perf_counter,
         tiles_per_slot=options.tiles_per_slot,
     )
+
+
+def energy_kind(scenario: Scenario) -> str:
+    """Return what the pool's joules are: ``estimated``, or ``published`` where they come from a paper."""
+    kinds = {model.energy_kind for model in scenario.pool.models}
+    return "published" if kinds == {"published"} else "estimated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,8 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
         "scenario, policy": f"{summary['scenario']}, {summary['policy']}, seed {summary['seed']}",
         "slots": f"{summary['slots']} ({', '.join(f'{name} {count}' for name, count in models.items())})",
         "tiles": (
-            f"{summary['tiles']:,} admitted, {summary['tiles_sampled']:,} really inferred, {summary['tiles_shed']:,} shed"
+            f"{summary['tiles']:,} admitted, {summary['tiles_sampled']:,} really inferred, "
+            f"{summary['tiles_shed']:,} shed"
         ),
         "accuracy": measured,
         "accuracy of the load": f"{_share(summary['accuracy_of_load'])} (each slot counted by its admitted tiles)",
@@ -242,7 +243,8 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
         "shield overrides": str(summary["shield_overrides"]),
         "reserve violations": str(summary["reserve_violations"]),
         "products": (
-            f"{summary['products']:,} made, {summary['delivered']:,} delivered in {summary['passes']} slots with contact"
+            f"{summary['products']:,} made, {summary['delivered']:,} delivered "
+            f"in {summary['passes']} slots with contact"
         ),
         "report": str(folder / REPORT),
         "ground station": str(folder / ARRIVED),

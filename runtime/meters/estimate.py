@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ..errors import EngineError
 
@@ -13,7 +12,7 @@ class EstimateMeter:
     """Adds up what the profile says each tile costs. Whoever infers tells it so with ``spend``."""
 
     rails: tuple[str, ...] = ("profile",)
-    kind: ClassVar[str] = "estimated"
+    kind: str = "estimated"
     _total_j: float = field(default=0.0, init=False)
 
     def spend(self, tile: int, energy_j_per_tile: float) -> None:
