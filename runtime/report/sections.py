@@ -256,7 +256,8 @@ def provenance(flight: Digest) -> str:
         "Energy figures": str(report.summary.get("energy_kind", "kind unknown")),
         **report.versions,
     }
-    rows = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>" for name, value in facts.items())
+    rows = "".join(_fact(name, value) for name, value in facts.items() if len(value) <= 32)
+    long = "".join(_fact(name, value) for name, value in facts.items() if len(value) > 32)
     command = f"<p>To fly it again:</p><pre>{esc(report.command)}</pre>" if report.command else ""
     packages = [
         (
@@ -272,4 +273,8 @@ def provenance(flight: Digest) -> str:
     ]
     head = ("Model", "Package", "SHA-256", "Accuracy", "Energy per tile", "Time per tile", "Energy is")
     shown = table(head, packages, "tttnnnt", "Model packages") if packages else ""
-    return f'{command}<dl class="facts">{rows}</dl>{shown}'
+    return f'{command}<dl class="facts">{rows}</dl>{shown}<dl class="hashes">{long}</dl>'
+
+
+def _fact(name: str, value: str) -> str:
+    return f"<div><dt>{esc(name)}</dt><dd>{esc(value)}</dd></div>"
