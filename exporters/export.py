@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import graph
 from .checkpoint import Checkpoint, load_checkpoint
@@ -19,9 +20,9 @@ from .datasets import Chips, read_chips
 from .errors import CheckpointError, ExportError
 from .keys import key_id
 from .measure import ACTIVE_POWER_W, BATCHES, accuracy_on, profile_on_cpu
-from .onnx_cpu import inferrer, version
+from .onnx_cpu import Infer, inferrer, version
 from .package import Golden, ModelPackage, load_package, write_package
-from .prove import MIN_TILES, prove, torch_answers
+from .prove import MIN_TILES, ROUNDED_WEIGHTS, SAME_WEIGHTS, prove, torch_answers
 from .records import Accuracy, InputSpec, OutputSpec, PackageInfo, Profile, Proof, Thresholds, check_envelope
 from .registry import title_of
 from .stac import stac_item
@@ -101,14 +102,8 @@ def export_checkpoint(
     model = onnx_of(source, checkpoint, settings)
     progress(f"2/5 proving on {len(test)} tiles")
     infer = inferrer(model)
-    proof = prove(
-        torch_answers(source, test.pixels),
-        infer,
-        test.pixels,
-        names=("pytorch", f"onnxruntime {version()} cpu"),
-        min_tiles=settings.proof_tiles,
-    )
-    progress(f"3/5 measuring accuracy (worst difference {proof.max_abs_diff:.2g})")
+    proofs = prove_export(checkpoint, source, infer(test.pixels), test, min_tiles=settings.proof_tiles)
+    progress(f"3/5 measuring accuracy (worst difference {proofs[-1].max_abs_diff:.2g})")
     accuracy = accuracy_on(infer, test)
     progress(f"4/5 measuring time ({100 * accuracy.value:.1f} % top-1)")
     entries = profile_on_cpu(
@@ -124,10 +119,23 @@ def export_checkpoint(
     check_envelope(profile)
     progress(f"5/5 writing {out}")
     golden = golden_tiles(test, infer, per_class=settings.golden_per_class, tolerance_abs=settings.golden_tolerance_abs)
-    info = describe(checkpoint, accuracy, proof, settings)
+    info = describe(checkpoint, accuracy, proofs, settings)
     write_package(out, onnx=model, info=info, profile=profile, golden=golden, key=key, replace=replace_existing)
     trust = {} if key is None else {key_id(key.public_key()): key.public_key()}
     return load_package(out, trust=trust, allow_unsigned=key is None)
+
+
+def prove_export(
+    checkpoint: Checkpoint, source: nn.Module, answers: NDArray[np.float32], test: Chips, *, min_tiles: int
+) -> tuple[Proof, ...]:
+    """As trained against the source of the graph (rounding), and that source against the graph (parity)."""
+    trained = graph.with_normalisation(checkpoint.build(), checkpoint.mean, checkpoint.std)
+    trained_answers, source_answers = (torch_answers(network, test.pixels) for network in (trained, source))
+    names = ("pytorch as trained", "pytorch as stored", f"onnxruntime {version()} cpu")
+    return (
+        prove(trained_answers, source_answers, names=names[:2], bar=ROUNDED_WEIGHTS, min_tiles=min_tiles),
+        prove(source_answers, answers, names=names[1:], bar=SAME_WEIGHTS, min_tiles=min_tiles),
+    )
 
 
 def deployed_network(checkpoint: Checkpoint, weights_dtype: str) -> nn.Module:
@@ -164,14 +172,16 @@ def package_id(checkpoint: Checkpoint, settings: ExportSettings) -> str:
     return settings.id or "eurosat-" + re.sub(r"[^a-z0-9]+", "-", checkpoint.network.lower())
 
 
-def golden_tiles(test: Chips, infer: Callable[..., np.ndarray], *, per_class: int, tolerance_abs: float) -> Golden:
+def golden_tiles(test: Chips, infer: Infer, *, per_class: int, tolerance_abs: float) -> Golden:
     """The first chips of each class with the answers of the graph that ships."""
     index = np.concatenate([np.flatnonzero(test.labels == label)[:per_class] for label in range(len(test.classes))])
     tiles = test.pixels[index]
     return Golden(tiles, infer(tiles), tolerance_abs)
 
 
-def describe(checkpoint: Checkpoint, accuracy: Accuracy, proof: Proof, settings: ExportSettings) -> PackageInfo:
+def describe(
+    checkpoint: Checkpoint, accuracy: Accuracy, proofs: tuple[Proof, ...], settings: ExportSettings
+) -> PackageInfo:
     """The content of ``package.json``."""
     network = checkpoint.build()
     info = PackageInfo(
@@ -193,7 +203,7 @@ def describe(checkpoint: Checkpoint, accuracy: Accuracy, proof: Proof, settings:
         training_data=settings.training_data,
         training={**checkpoint.notes, "stem_stride": checkpoint.stem_stride},
         created_by=_versions(),
-        proof=proof,
+        proofs=proofs,
     )
     return replace(info, stac=stac_item(info, accuracy, framework_version=info.created_by["onnx"]))
 

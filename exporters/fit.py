@@ -23,12 +23,14 @@ from .augment import augment, normalise
 from .checkpoint import Checkpoint, load_checkpoint, read_torch, save_checkpoint
 from .datasets import Chips, hold_back, read_chips
 from .errors import CheckpointError, FitError
-from .registry import build_network
+from .registry import build_network, title_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Progress = Callable[[str], None]
+NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {"mobilenet_v2": {"lr": 4e-3}, "mobilenet_v3_large": {"lr": 4e-3}}
+"""Where a network wants another setting than ``Recipe`` has."""
 _CURVE_FIELDS = ("epoch", "loss", "val_accuracy", "lr", "epoch_s")
 
 
@@ -91,12 +93,13 @@ def fit_network(
     Raises DatasetError, FitError (loss not finite, settings that do not fit), CheckpointError (resume or teacher).
     Ctrl-C raises KeyboardInterrupt after the message; ``last.pt`` then holds the last whole epoch.
     """
+    title_of(name)  # an unknown name fails before any work
     settings = Recipe(
         network=name,
         epochs=epochs,
         seed=seed,
         teacher=None if teacher is None else str(teacher),
-        **recipe,
+        **{**NETWORK_DEFAULTS.get(name, {}), **recipe},
     )
     cache = out.parent / "chips"
     train, held = hold_back(read_chips(data, "train", cache=cache), settings.held_back, seed=seed)

@@ -202,7 +202,11 @@ def _move_into_place(partial: Path, path: Path) -> None:
         return
     old = path.with_name(f".{path.name}.old-{os.getpid()}")
     path.rename(old)
-    partial.rename(path)
+    try:
+        partial.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
     shutil.rmtree(old)
 
 

@@ -40,7 +40,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """Source and graph compared on the same real tiles, before the package was kept."""
+    """Two forms of the network compared on the same real tiles, before the package was kept."""
 
     source: str
     target: str
@@ -49,6 +49,7 @@ class Proof:
     mean_abs_diff: float
     tolerance_abs: float
     top1_agreement: float
+    min_top1_agreement: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,8 @@ class PackageInfo:
     training_data: str
     training: dict[str, Any]
     created_by: dict[str, str]
-    proof: Proof
+    proofs: tuple[Proof, ...]
+    """From the network as trained, step by step, to the graph that ships."""
     stac: dict[str, Any] = field(default_factory=dict)
     """A STAC item with the fields of the MLM extension 1.4."""
 

@@ -135,9 +135,7 @@ def answers_of(chips: Chips, shift: float = 0.0) -> NDArray[np.float32]:
 
 
 def test_a_proof_states_the_worst_difference(chips: Chips) -> None:
-    proof = prove(
-        answers_of(chips), lambda tiles: answers_of(chips, 5e-5), chips.pixels, names=("a", "b"), min_tiles=40
-    )
+    proof = prove(answers_of(chips), answers_of(chips, 5e-5), names=("a", "b"), min_tiles=40)
     assert proof.max_abs_diff == pytest.approx(5e-5, rel=0.01)
     assert (proof.tiles, proof.top1_agreement) == (40, 1.0)
 
@@ -145,7 +143,7 @@ def test_a_proof_states_the_worst_difference(chips: Chips) -> None:
 @pytest.mark.parametrize("shift", [1e-3, float("nan")])
 def test_answers_that_differ_are_refused(chips: Chips, shift: float) -> None:
     with pytest.raises(ExportError, match=r"b differs from a by up to .*allowed 0\.0001"):
-        prove(answers_of(chips), lambda tiles: answers_of(chips, shift), chips.pixels, names=("a", "b"), min_tiles=40)
+        prove(answers_of(chips), answers_of(chips, shift), names=("a", "b"), min_tiles=40)
 
 
 def test_one_changed_class_is_refused_however_close(chips: Chips) -> None:
@@ -153,13 +151,18 @@ def test_one_changed_class_is_refused_however_close(chips: Chips) -> None:
     source[:, 1] = source[:, 0] - np.float32(1e-5)
     target = source.copy()
     target[3, 1] = target[3, 0] + np.float32(1e-5)
-    with pytest.raises(ExportError, match=r"agreement 97\.50 %"):
-        prove(source, lambda tiles: target, chips.pixels, names=("a", "b"), min_tiles=40)
+    with pytest.raises(ExportError, match=r"agreement 97\.50 % \(needed 100 %\)"):
+        prove(source, target, names=("a", "b"), min_tiles=40)
+
+
+def test_answers_of_another_shape_are_refused(chips: Chips) -> None:
+    with pytest.raises(ExportError, match="Check the class list"):
+        prove(answers_of(chips), answers_of(chips)[:, :9], names=("a", "b"), min_tiles=40)
 
 
 def test_a_proof_on_too_few_tiles_is_refused(chips: Chips) -> None:
     with pytest.raises(ExportError, match="needs 256 real tiles, 40"):
-        prove(answers_of(chips), lambda tiles: answers_of(chips), chips.pixels, names=("a", "b"))
+        prove(answers_of(chips), answers_of(chips), names=("a", "b"))
 
 
 def test_an_export_without_proof_leaves_no_file(
@@ -176,7 +179,9 @@ def test_a_package_is_exported_whole_and_passes_its_check(
     package = load_package(package_path, trust=trust)
     assert package.read_onnx() == model, "a second export of one checkpoint must give the same graph"
     assert package.info.weights_dtype == "float16"
-    assert package.info.proof.tiles == 40
+    rounding, parity = package.info.proofs
+    assert rounding.max_abs_diff > parity.max_abs_diff
+    assert (parity.tiles, parity.tolerance_abs, parity.top1_agreement) == (40, 1e-4, 1.0)
     assert len(package.golden.tiles) == 10
     assert package.info.stac["properties"]["mlm:total_parameters"] == package.info.params
     assert package.profile.accuracy == accuracy_on(inferrer(model), chips)

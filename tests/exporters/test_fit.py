@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +20,8 @@ from exporters.checkpoint import (  # noqa: E402
     save_checkpoint,
 )
 from exporters.datasets import Chips, hold_back  # noqa: E402
-from exporters.errors import CheckpointError, FitError  # noqa: E402
-from exporters.fit import Recipe, Trainer, band_statistics, predict  # noqa: E402
+from exporters.errors import CheckpointError, ExporterError, FitError  # noqa: E402
+from exporters.fit import Recipe, Trainer, band_statistics, fit_network, predict  # noqa: E402
 from exporters.registry import build_network  # noqa: E402
 
 
@@ -54,6 +56,53 @@ def test_training_lowers_the_loss_on_real_chips(tmp_path: Path, small: Chips) ->
     assert best.classes == small.classes
     assert best.edge_px == 32
     assert best.notes["recipe"]["seed"] == 7
+
+
+def test_a_network_is_fitted_from_a_folder_and_tested_once(tmp_path: Path, small: Chips, tiny_name: str) -> None:
+    write_folder(tmp_path / "set", small)
+    lines: list[str] = []
+    result = fit_network(
+        tiny_name,
+        tmp_path / "set",
+        tmp_path / "fit" / "tiny",
+        epochs=2,
+        progress=lines.append,
+        held_back=10,
+        threads=1,
+    )
+    assert "test" in lines[-1]
+    assert (result.test_chips, result.epoch) == (40, load_checkpoint(result.best).notes["epoch"])
+    stored = json.loads((tmp_path / "fit" / "tiny" / "fit.json").read_text())
+    assert stored["test_accuracy"] == result.test_accuracy
+    again = fit_network(
+        tiny_name, tmp_path / "set", tmp_path / "fit" / "tiny", epochs=2, resume=True, held_back=10, threads=1
+    )
+    assert again.test_accuracy == result.test_accuracy
+
+
+def test_an_unknown_network_fails_before_any_data_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ExporterError, match="no network named 'vgg'"):
+        fit_network("vgg", tmp_path / "nothing", tmp_path / "out")
+
+
+def write_folder(root: Path, chips: Chips) -> None:
+    """Chips in the folder layout of EuroSAT; the same ones for training and test."""
+    import rasterio
+
+    root.mkdir()
+    (root / "classes.txt").write_text("\n".join(chips.classes))
+    names = [f"images/{chips.classes[label]}/{number}.png" for number, label in enumerate(chips.labels)]
+    for split in ("train", "test"):
+        (root / f"{split}.txt").write_text("\n".join(names))
+    edge = chips.pixels.shape[2]
+    for name, pixels in zip(names, chips.pixels, strict=True):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with rasterio.open(
+                root / name, "w", driver="PNG", height=edge, width=edge, count=3, dtype="uint8"
+            ) as image:
+                image.write(pixels)
 
 
 def test_one_seed_gives_one_result(tmp_path: Path, small: Chips, tiny_name: str) -> None:
