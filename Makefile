@@ -52,5 +52,33 @@ resolve-jetson: venv ## the base must resolve from wheels on Python 3.10 aarch64
 		--platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 -r build/jetson/base.txt \
 		&& echo "base resolves on aarch64, Python $$v" || exit 1; done
 
+DATA ?= ../shared/data
+EUROSAT := $(DATA)/eurosat-rgb-subset
+KEY ?= build/keys/local.key.pem
+
+scenes: venv ## rebuild the sample scenes from the research data (DATA=folder)
+	$(BIN)/python benchmarks/make_scenes.py
+
+fit: venv-dev ## train the pool's three networks on EuroSAT (about an hour on two cores)
+	$(BIN)/subsolar fit resnet18 --data $(EUROSAT) --out build/fit/resnet18 --epochs 40 --seed 7
+	for n in mobilenet_v2 mobilenet_v3_large; do \
+		$(BIN)/subsolar fit $$n --data $(EUROSAT) --out build/fit/$$n --epochs 60 --seed 7 --lr 0.004 \
+			--teacher build/fit/resnet18/best.pt || exit 1; done
+
+pool: venv ## rewrite the built-in pool from the shipped packages' measured profiles
+	$(BIN)/python benchmarks/make_pool.py
+
+train: venv-dev ## train the policies that ship
+	for s in cubesat-6u paper; do $(BIN)/subsolar train dqn --scenario $$s --out build/train/$$s || exit 1; done
+
+bench-sim: venv-dev ## slot-steps per CPU-second of the simulator
+	$(BIN)/python benchmarks/sim.py
+
+bench-policy: venv-dev ## regret, gains and decision latency of the policies
+	$(BIN)/python benchmarks/policy.py
+
+bench-downlink: venv-dev ## value delivered and bytes spent by the downlink
+	$(BIN)/python benchmarks/downlink.py
+
 clean: ## remove what the targets made, the environment excepted
 	rm -rf build dist *.egg-info

@@ -204,7 +204,6 @@ def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[st
     show_default=True,
     help="Folder for weights, card and curve.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
 @packages_option
 @seed_option
 @set_option
@@ -219,7 +218,17 @@ def train(
 
     loaded = scenario_with_packages(name, assignments(overrides), packages)
     trained = train_dqn(loaded, progress=Progress(sys.stderr), **given)
-    show(trained.summary(), as_json, trained.table())
+    result = {
+        "policy": str(trained.path),
+        "card": str(trained.card),
+        "curve": str(trained.curve),
+        "steps": trained.steps,
+        "agreement_frac": trained.agreement_frac,
+    }
+    text = (
+        f"{trained.path} after {trained.steps} slots; exported and trained policy agree on {trained.agreement_frac:.2%}"
+    )
+    show(result, as_json, text)
 
 
 @cli.command()
