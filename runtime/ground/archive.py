@@ -62,7 +62,10 @@ class Archive:
 
     def load_state(self) -> dict[str, Any]:
         """The counters as they were at the last commit; empty in a new archive."""
-        row = self._db.execute("SELECT record FROM state WHERE key = 'counters'").fetchone()
+        try:
+            row = self._db.execute("SELECT record FROM state WHERE key = 'counters'").fetchone()
+        except sqlite3.Error as error:
+            raise explain(self.path, error) from error
         return {} if row is None else dict(json.loads(row[0]))
 
     def commit(self, state: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from ..errors import StoreError
 from ..faults import fault
 from ..wire.codec import MalformedError
 from ..wire.messages import Acknowledgement, decode_housekeeping, encode_acknowledgement, to_ranges
@@ -50,8 +51,14 @@ class Receiver:
 
     def commit(self) -> None:
         """Make everything received durable."""
-        if self._uncommitted:
+        if not self._uncommitted:
+            return
+        try:
             self._archive.commit(self._state())
+        except StoreError:
+            self._load(self._archive.load_state())  # what is counted is what is kept
+            raise
+        finally:
             self._uncommitted = 0
 
     def gaps(self) -> tuple[tuple[int, int], ...]:

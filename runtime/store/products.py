@@ -257,6 +257,11 @@ class ProductStore:
         )
         return tuple(product_from_row(row) for row in rows)
 
+    def sent_slots(self) -> dict[str, int]:
+        """The slot in which each product that was sent went out last."""
+        rows = self._read("SELECT product_id, transfers.slot FROM products JOIN transfers USING (transfer)")
+        return {str(product_id): int(slot) for product_id, slot in rows}
+
     def outcomes(self) -> tuple[tuple[int, str, str, int], ...]:
         """How tiles ended, as (slot, outcome, reason, count), for the slots that are still kept."""
         return tuple(self._read("SELECT slot, outcome, reason, count(*) FROM tiles GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"))

@@ -7,6 +7,8 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
+import numpy as np
+
 from ..records import Footprint, Product, SlotRecord, TileOutcome
 from ..wire.payload import size_byte
 
@@ -14,7 +16,7 @@ PRODUCT_COLUMNS = (
     "product_id, slot, kind, label, score, value, footprint, captured_unix_s, "
     "frame_id, row_px, col_px, edge_px, package_id, package_sha256, truth"
 )
-_BLANK: dict[str, Any] = {"int": 0, "float": math.nan, "str": ""}
+_BLANK: dict[str, Any] = {"int": 0, "float": math.nan, "str": "", "bool": False}
 
 
 def product_row(product: Product) -> tuple[object, ...]:
@@ -74,7 +76,5 @@ def decision_from_text(text: str) -> SlotRecord:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, (str, bool, int)) or value is None:
-        return value
-    number = float(value)  # type: ignore[arg-type]  # a NumPy scalar
-    return number if math.isfinite(number) else None
+    number = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(number, float) and not math.isfinite(number) else number

@@ -130,8 +130,11 @@ def unfit(product: Product) -> str:
         return "its score, value or time is not finite"
     if min(product.slot, product.row_px, product.col_px, product.edge_px) < 0:
         return "its slot or window is negative"
-    if max(len(text.encode()) for text in (product.product_id, *_shared(product))) > MAX_TEXT_BYTE:
+    names = (product.product_id, *_shared(product))
+    if any(len(name.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTE for name in names):
         return f"one of its names is longer than {MAX_TEXT_BYTE} bytes"
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        return "one of its names is not valid Unicode"
     return _unfit_ring(product.footprint)
 
 

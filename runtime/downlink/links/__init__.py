@@ -2,7 +2,7 @@
 
 from .base import Link, MemoryLink, memory_pair
 from .folder import FolderLink
-from .impaired import ImpairedLink, Impairment
+from .impaired import ImpairedLink, Impairment, SimulatedChannel
 from .limited import BudgetedLink, PacedLink
 from .udp import UdpLink
 
@@ -14,6 +14,7 @@ __all__ = [
     "Link",
     "MemoryLink",
     "PacedLink",
+    "SimulatedChannel",
     "UdpLink",
     "memory_pair",
 ]

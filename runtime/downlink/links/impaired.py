@@ -29,11 +29,10 @@ class Impairment:
     """Of one bit being flipped."""
 
 
-class ImpairedLink:
-    """Sends through a bad channel; receives undisturbed. Two of them, one at each end, disturb both ways."""
+class SimulatedChannel:
+    """One direction of a bad link."""
 
-    def __init__(self, link: Link, impairment: Impairment, rng: np.random.Generator) -> None:
-        self._link = link
+    def __init__(self, impairment: Impairment, rng: np.random.Generator) -> None:
         self._how = impairment
         self._rng = rng
         self._held: deque[tuple[int, bytes]] = deque()
@@ -41,23 +40,21 @@ class ImpairedLink:
         self._count = 0
         self.lost = 0
 
-    def send(self, packet: bytes) -> None:
-        """Send what the channel makes of ``packet``."""
+    def carry(self, packet: bytes) -> list[bytes]:
+        """What comes out when ``packet`` goes in: it, nothing, it twice, or others that were held back."""
         self._count += 1
+        arrived: list[bytes] = []
         if self._loses():
             self.lost += 1
         else:
-            self._pass_on(self._damaged(packet))
-        self._release(self._count)
+            arrived = self._copies(self._damaged(packet))
+        return arrived + self.release(self._count)
 
-    def receive(self, timeout_s: float = 0.0) -> bytes | None:
-        """What has arrived; a packet still held back is let go first, since the sender has fallen silent."""
-        self._release(None)
-        return self._link.receive(timeout_s)
-
-    def close(self) -> None:
-        """Close the link below."""
-        self._link.close()
+    def release(self, count: int | None = None) -> list[bytes]:
+        """What was held back and is due; everything where the sender has fallen silent."""
+        due = [packet for at, packet in self._held if count is None or at <= count]
+        self._held = deque((at, packet) for at, packet in self._held if count is not None and at > count)
+        return due
 
     def _loses(self) -> bool:
         how = self._how
@@ -76,17 +73,40 @@ class ImpairedLink:
         damaged[self._rng.integers(len(packet))] ^= 1 << self._rng.integers(8)
         return bytes(damaged)
 
-    def _pass_on(self, packet: bytes) -> None:
-        copies = 2 if self._rng.random() < self._how.duplicate_frac else 1
-        for _ in range(copies):
+    def _copies(self, packet: bytes) -> list[bytes]:
+        arrived: list[bytes] = []
+        for _ in range(2 if self._rng.random() < self._how.duplicate_frac else 1):
             if self._rng.random() < self._how.reorder_frac:
                 self._held.append((self._count + int(self._rng.integers(1, self._how.reorder_packet + 1)), packet))
             else:
-                self._link.send(packet)
+                arrived.append(packet)
+        return arrived
 
-    def _release(self, count: int | None) -> None:
-        waiting = [(due, packet) for due, packet in self._held if count is not None and due > count]
-        for due, packet in self._held:
-            if count is None or due <= count:
-                self._link.send(packet)
-        self._held = deque(waiting)
+
+class ImpairedLink:
+    """A link with a bad channel in each direction that has one."""
+
+    def __init__(self, link: Link, *, down: SimulatedChannel | None = None, up: SimulatedChannel | None = None) -> None:
+        self._link = link
+        self._down = down
+        self._up = up
+        self._arrived: deque[bytes] = deque()
+
+    def send(self, packet: bytes) -> None:
+        """Send what the channel makes of ``packet``."""
+        for copy in [packet] if self._down is None else self._down.carry(packet):
+            self._link.send(copy)
+
+    def receive(self, timeout_s: float = 0.0) -> bytes | None:
+        """What has arrived; packets still held back are let go first, since the sender has fallen silent."""
+        for held in self._down.release() if self._down else ():
+            self._link.send(held)
+        while not self._arrived and (packet := self._link.receive(timeout_s)) is not None:
+            self._arrived.extend([packet] if self._up is None else self._up.carry(packet))
+        if not self._arrived and self._up is not None:
+            self._arrived.extend(self._up.release())
+        return self._arrived.popleft() if self._arrived else None
+
+    def close(self) -> None:
+        """Close the link below."""
+        self._link.close()

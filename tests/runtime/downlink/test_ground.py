@@ -1,0 +1,255 @@
+"""The ground station: exactly once, honest about gaps, and hard to kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from spacepackets.ccsds.spacepacket import SequenceFlags
+
+from runtime.downlink import DownlinkSession
+from runtime.downlink.links import UdpLink
+from runtime.errors import LinkError, StoreError
+from runtime.faults import arm, disarm
+from runtime.ground import Receiver, run_ground
+from runtime.ground.archive import Archive
+from runtime.ground.direct import DirectLink
+from runtime.ground.geojson import feature, write_geojson
+from runtime.ground.process import GroundProcess
+from runtime.ground.reassembly import MAX_SEGMENTS, Reassembler
+from runtime.ground.sequence import SequenceTracker
+from runtime.ground.station import shutdown_packet
+from runtime.records import Footprint, Product, SlotRecord, TileOutcome
+from runtime.store import ProductStore
+from runtime.wire.messages import decode_acknowledgement
+from runtime.wire.packets import Apid, build, build_all, parse
+from runtime.wire.payload import encode_batch
+
+MakeProduct = Callable[..., Product]
+MakeSlot = Callable[[int, int], tuple[SlotRecord, list[TileOutcome], list[Product]]]
+
+
+def batch_packet(
+    sequence: int, products: list[Product], *, transfer: int = 1, index: int = 0, prompt: bool = False
+) -> bytes:
+    return build(Apid.PRODUCTS, sequence, encode_batch(transfer, index, products, prompt=prompt))
+
+
+def test_i2_a_product_that_comes_twice_is_kept_once(
+    station: DirectLink, archive: Archive, make_product: MakeProduct
+) -> None:
+    for sequence, transfer in enumerate((1, 1, 2)):
+        station.send(batch_packet(sequence, [make_product(1)], transfer=transfer))
+    station.close()
+    assert archive.count() == 1
+    assert station.receiver.counts["duplicates"] == 2
+
+
+def test_an_answer_says_what_is_held(station: DirectLink, make_product: MakeProduct) -> None:
+    for index in (0, 1, 3):
+        station.send(batch_packet(index, [make_product(index)], index=index))
+    assert station.receive() is None
+    station.send(build(Apid.PROMPT, 0, encode_batch(1, 77, (), prompt=True)))
+    raw = station.receive()
+    assert raw is not None
+    answer = decode_acknowledgement(parse(raw).data)
+    assert (answer.transfer, answer.prompt, answer.ranges) == (1, 77, ((0, 2), (3, 1)))
+
+
+def test_i1_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path, make_product: MakeProduct) -> None:
+    path = tmp_path / "ground.sqlite"
+    archive = Archive(path)
+    station = DirectLink(Receiver(archive))
+    station.send(batch_packet(0, [make_product(1)], prompt=True))
+    station.send(batch_packet(1, [make_product(2)], index=1))
+    assert station.receive() is not None
+    archive.close()  # without a commit, as a kill would leave it
+    with closing(Archive(path)) as reopened:
+        assert [product.product_id for product in reopened.products()] == [make_product(1).product_id]
+        assert Receiver(reopened).counts["packets"] == 1
+
+
+def test_an_archive_that_cannot_be_written_acknowledges_nothing(station: DirectLink, make_product: MakeProduct) -> None:
+    arm("ground.commit.before_fsync", "enospc")
+    try:
+        with pytest.raises(StoreError, match="Free some space"):
+            station.send(batch_packet(0, [make_product(1)], prompt=True))
+    finally:
+        disarm()
+    assert station.receive() is None
+    station.send(build(Apid.PROMPT, 0, encode_batch(1, 0, (), prompt=True)))
+    raw = station.receive()
+    assert raw is not None
+    assert decode_acknowledgement(parse(raw).data).ranges == ()
+
+
+def test_gaps_are_reported_and_filled_by_late_packets(station: DirectLink, make_product: MakeProduct) -> None:
+    for sequence in (0, 1, 4, 5, 9):
+        station.send(batch_packet(sequence, [make_product(sequence)], index=sequence))
+    assert station.receiver.gaps() == ((2, 2), (6, 3))
+    station.send(batch_packet(3, [make_product(3)], index=3))
+    station.send(batch_packet(5, [make_product(5)], index=5))
+    assert station.receiver.gaps() == ((2, 1), (6, 3))
+    assert (station.receiver.late_packet, station.receiver.repeated_packet) == (1, 1)
+
+
+def test_gaps_are_remembered_over_a_restart(tmp_path: Path, make_product: MakeProduct) -> None:
+    path = tmp_path / "ground.sqlite"
+    with closing(Archive(path)) as archive:
+        station = DirectLink(Receiver(archive))
+        station.send(batch_packet(0, [make_product(0)]))
+        station.send(batch_packet(3, [make_product(3)], index=3))
+        station.close()
+    with closing(Archive(path)) as archive:
+        receiver = Receiver(archive)
+        assert receiver.gaps() == ((1, 2),)
+        receiver.insert(batch_packet(5, [make_product(5)], index=5))
+        assert receiver.gaps() == ((1, 2), (4, 1))
+
+
+def test_the_packet_count_wraps_without_a_gap() -> None:
+    tracker = SequenceTracker()
+    numbers = [tracker.observe(number % 16384) for number in range(16000, 40000)]
+    assert numbers == list(range(16000, 40000))
+    assert tracker.gaps() == ()
+
+
+def test_segments_join_in_any_order_and_are_bounded() -> None:
+    payload = bytes(range(256)) * 10
+    packets = [parse(raw) for raw in build_all(Apid.PRODUCTS, 0, payload, time_unix_s=0.0, packet_byte=512)]
+    pool = Reassembler()
+    joined = [pool.insert(packet.sequence, packet.flags, packet.data) for packet in reversed(packets)]
+    assert joined[:-1] == [None] * (len(packets) - 1)
+    assert joined[-1] == payload
+    flood = Reassembler()
+    for number in range(0, 4 * MAX_SEGMENTS, 2):
+        assert flood.insert(number, SequenceFlags.CONTINUATION_SEGMENT, b"x") is None
+    assert flood.dropped == MAX_SEGMENTS
+
+
+def test_r23_refused_packets_are_counted_by_reason(station: DirectLink, make_product: MakeProduct) -> None:
+    good = batch_packet(0, [make_product(1)])
+    for bad in (
+        b"",
+        good[:-1],
+        good[:20] + b"\xff" + good[21:],
+        build(Apid.ACKNOWLEDGE, 0, b"x"),
+        build(Apid.PRODUCTS, 1, b"junk"),
+    ):
+        station.send(bad)
+    assert dict(station.receiver.rejected) == {"size": 1, "length": 1, "crc": 1, "apid": 1, "truncated": 1}
+    station.send(good)
+    assert station.receiver.counts["products"] == 1
+
+
+def test_a_feature_carries_place_time_and_provenance(make_product: MakeProduct) -> None:
+    made = feature(make_product(4))
+    assert made["geometry"]["type"] == "Polygon"
+    assert made["geometry"]["coordinates"][0][0] == made["geometry"]["coordinates"][0][-1]
+    assert made["properties"]["captured_utc"] == "2025-06-15T15:06:40.500Z"
+    assert made["properties"]["package_sha256"] == "ab" * 32
+    assert feature(replace(make_product(4), footprint=None))["geometry"] is None
+
+
+def test_a_footprint_over_the_antimeridian_is_cut_in_two(make_product: MakeProduct) -> None:
+    ring = ((179.5, 0.0), (-179.5, 0.0), (-179.5, 1.0), (179.5, 1.0), (179.5, 0.0))
+    geometry = feature(replace(make_product(1), footprint=Footprint(ring)))["geometry"]
+    assert geometry["type"] == "MultiPolygon"
+    west, east = (polygon[0] for polygon in geometry["coordinates"])
+    assert (min(lon for lon, _ in west), max(lon for lon, _ in west)) == (179.5, 180.0)
+    assert (min(lon for lon, _ in east), max(lon for lon, _ in east)) == (-180.0, -179.5)
+    assert all(half[0] == half[-1] for half in (west, east))
+
+
+def test_the_map_is_replaced_whole(tmp_path: Path, make_product: MakeProduct) -> None:
+    path = tmp_path / "products.geojson"
+    assert write_geojson(path, [make_product(1), make_product(2)]) == 2
+    arm("ground.geojson.before_rename", "eio")
+    try:
+        with pytest.raises(StoreError, match="Cannot write"):
+            write_geojson(path, [make_product(3)])
+    finally:
+        disarm()
+    assert len(json.loads(path.read_text())["features"]) == 2
+    assert write_geojson(path, []) == 0
+    assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
+
+
+def test_a_recording_gives_the_same_products_as_the_link(tmp_path: Path, make_product: MakeProduct) -> None:
+    recording = tmp_path / "pass.packets"
+    packets = [batch_packet(number, [make_product(number)], index=number) for number in range(10)]
+    recording.write_bytes(b"".join(packets[:5]) + b"noise" + b"".join(packets[4:]))
+    report = run_ground(out=tmp_path / "out", recorded=recording)
+    assert (report["products"], report["duplicates"], report["missing_packet"]) == (10, 1, 0)
+    assert json.loads((tmp_path / "out" / "ground.json").read_text())["products"] == 10
+    with pytest.raises(LinkError, match="Give a file"):
+        run_ground(out=tmp_path / "out", recorded=tmp_path / "nothing")
+
+
+def test_a_shutdown_packet_ends_a_station_that_allows_it(tmp_path: Path, make_product: MakeProduct) -> None:
+    def speak(line: str) -> None:
+        board = UdpLink.connect(json.loads(line)["listening"])
+        board.send(batch_packet(0, [make_product(1)]))
+        board.send(shutdown_packet())
+        board.close()
+
+    record = tmp_path / "all.packets"
+    report = run_ground(out=tmp_path, announce=speak, stop=lambda: False, allow_shutdown=True, record=record)
+    assert report["products"] == 1
+    assert run_ground(out=tmp_path / "again", recorded=record)["products"] == 1
+
+
+def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StoreError, match="Choose a folder"):
+        run_ground(out=blocked, stop=lambda: True)
+
+
+def test_a_station_process_takes_passes_and_reports_at_the_end(tmp_path: Path, make_slot: MakeSlot) -> None:
+    with GroundProcess.start(tmp_path / "ground") as ground, ProductStore(tmp_path / "store.sqlite") as store:
+        with closing(ground.connect()) as link:
+            store.commit_slot(*make_slot(0, 200))
+            report = DownlinkSession(store, link).run_pass(0, 100_000)
+        assert (report.delivered_product, report.left_behind) == (200, 0)
+        assert ground.stop()["products"] == 200
+    assert len(json.loads((tmp_path / "ground" / "products.geojson").read_text())["features"]) == 200
+
+
+def test_r22_a_station_killed_in_a_pass_doubles_nothing_after_its_restart(tmp_path: Path, make_slot: MakeSlot) -> None:
+    killer = (
+        "import sys; from runtime.faults import arm_text; from runtime.ground.process import main; "
+        "arm_text('ground.acknowledge.after_send:kill'); main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", killer, str(tmp_path / "ground"), str(os.getpid())]
+    with ProductStore(tmp_path / "store.sqlite") as store:
+        store.commit_slot(*make_slot(0, 200))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as doomed:
+            assert doomed.stdout is not None
+            address = json.loads(doomed.stdout.readline())["listening"]
+            with closing(UdpLink.connect(address)) as link:
+                session = DownlinkSession(store, link)
+                session._pacing = replace(session._pacing, answer_s=0.2, window_packet=4)
+                session.run_pass(0, 100_000)
+            assert doomed.wait(timeout=20) == -signal.SIGKILL
+        assert store.backlog()[0] > 0
+        with GroundProcess.start(tmp_path / "ground") as ground:
+            with closing(ground.connect()) as link:
+                DownlinkSession(store, link).run_pass(1, 100_000)
+            assert store.backlog()[0] == 0
+            assert ground.stop()["products"] == 200
+
+
+def test_a_station_that_cannot_start_says_why(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(LinkError, match="did not start: Cannot use"):
+        GroundProcess.start(blocked)
