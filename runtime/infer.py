@@ -320,7 +320,8 @@ def _told(scene: SceneResult) -> str:
     labels = ", ".join(f"{name} {count}" for name, count in sorted(scene.labels.items(), key=lambda item: -item[1]))
     left = sum(scene.shed.values()), sum(scene.failed.values())
     doubt = f"\n    warning: {scene.warning}" if scene.warning else ""
-    return f"{scene.done} of {scene.tiles} tiles done, {left[0]} shed, {left[1]} failed -> {scene.geojson}\n    {labels}{doubt}"
+    ended = f"{scene.done} of {scene.tiles} tiles done, {left[0]} shed, {left[1]} failed"
+    return f"{ended} -> {scene.geojson}\n    {labels}{doubt}"
 
 
 def _rfc3339(unix_s: float) -> str | None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Protocol
 
 from ..errors import EngineError
 
@@ -19,6 +19,19 @@ _MODULE_INPUT = "VDD_IN"
 _AGX_ORIN = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO")
 """Summed as the authors of published AGX Orin logs do. The memory rail may be fed from VIN_SYS_5V0 (in those logs the
 two move together): then the sum is some 10 % high. It errs towards more joules, never towards fewer."""
+
+
+class Channel(Protocol):
+    """Anything whose power can be read: a rail, or a recording of one."""
+
+    @property
+    def name(self) -> str:
+        """The label of the supply."""
+        ...
+
+    def power_w(self) -> float:
+        """Power now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +89,10 @@ class Ina3221Meter:
     it, what happens between two calls is taken to change linearly.
     """
 
-    channels: Sequence[Rail]
+    channels: Sequence[Channel]
     clock: Callable[[], float]
     """Monotonic seconds."""
-    kind: ClassVar[str] = "measured"
+    kind: str = field(default="measured", init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
     _total_j: float = field(default=0.0, init=False)
