@@ -224,7 +224,7 @@ def class_table(book: Catalogue) -> str:
                 count(sum(one.delivered for one in mine)),
             )
         )
-    head = ("Class", "Answers", "Right, 95 % CI", "Recall", "Most often really", "Mean score", "Received")
+    head = ("Class", "Answers", "Right, 95 % CI", "Recall", "If wrong, mostly", "Mean score", "Received")
     return table(head, rows, "tnnntnn", "Answers by class")
 
 

@@ -113,7 +113,9 @@ def _at(latitude_deg: float, longitude_deg: float) -> tuple[str, str]:
 
 def _key(flight: Digest) -> str:
     models = "".join(
-        swatch(flight.look(model).shape, f"{flight.look(model).css} mark", model) for model in flight.models
+        swatch(flight.look(model).shape, f"{flight.look(model).css} mark", model)
+        for model in flight.models
+        if flight.totals(model).slots
     )
     station = swatch("s-station", "station", "ground station") if flight.report.stations else ""
     return (

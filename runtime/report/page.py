@@ -97,7 +97,9 @@ def _header(flight: Digest) -> str:
     when = ""
     if flight.slots:
         start = flight.starts_unix_s[0]
-        when = f" · {date(start)} {clock(start)}–{clock(flight.end_unix_s)} UTC (simulated)"
+        end = flight.end_unix_s
+        last = clock(end) if date(end) == date(start) else f"{date(end)} {clock(end)}"
+        when = f" · {date(start)} {clock(start)} – {last} UTC (simulated)"
     return (
         f'<header><h1>{esc(report.title)}</h1><p class="quiet">scenario {esc(report.scenario)}'
         f" · policy {esc(report.policy)} · seed {report.seed}{when}</p></header>"

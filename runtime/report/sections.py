@@ -71,7 +71,7 @@ def headline(flight: Digest) -> str:
     reward = number(summary, "reward", sum(slot.reward for slot in slots))
     cards = (
         ("Tiles worked on", count(tiles), f"of {count(arrived)} arrived; {count(shed)} shed"),
-        ("Accuracy", percent(accuracy), interval),
+        ("Accuracy", percent(accuracy), interval + _weighted(summary)),
         ("Inference energy", si(energy, "J"), f"{esc(summary.get('energy_kind', ''))}; {si(harvest, 'J')} harvested"),
         ("Right answers per joule", figure(number(summary, "aee_per_j")), _aee_note(summary)),
         ("Reward", figure(reward), f"{figure(reward / len(slots))} per slot"),
@@ -85,6 +85,12 @@ def headline(flight: Digest) -> str:
     )
     items = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in cards)
     return f'<dl class="cards">{items}</dl>'
+
+
+def _weighted(summary: Mapping[str, object]) -> str:
+    """Return the accuracy with slots weighed by their tiles, which a sample of equal size per slot hides."""
+    load = number(summary, "accuracy_of_load")
+    return "" if math.isnan(load) else f"; {percent(load)} with slots weighed by their tiles"
 
 
 def _given_interval(summary: Mapping[str, object]) -> tuple[float, float] | None:
@@ -180,7 +186,7 @@ def _scatter(flight: Digest) -> str:
     key = "".join(
         swatch(flight.look(model).shape, f"{flight.look(model).css} mark", model)
         for model in flight.models
-        if model != IDLE
+        if model in {slot.model for _, slot in ran}
     )
     size = max(slot.scored_sampled for _, slot in ran)
     return (

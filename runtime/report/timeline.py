@@ -123,14 +123,14 @@ def _sun_lane(flight: Digest) -> str:
 
 def _pass_lane(flight: Digest) -> str:
     time, passes = flight.time, flight.report.passes
-    cells = ""
+    cells, numbers = "", ""
     for number, one in enumerate(passes, 1):
         left, right = time.frac(one.start_unix_s), time.frac(one.end_unix_s)
         cells += rect(left, right, 17, _CELL_PX, "pass", f"{one.station} {clock(one.start_unix_s)}")
-        cells += words_at(f"{100 * right:.2f}%", "28", f" {number}", "after")
+        numbers += words_at(f"{50 * (left + right):.2f}%", "28.5", str(number), "pass-number middle")
     total_s = sum(one.end_unix_s - one.start_unix_s for one in passes)
     note = f"{plural(len(passes), 'pass', 'passes')}, {span(total_s)}" if passes else "no pass"
-    return _lane("Ground contact", note, cells)
+    return _lane("Ground contact", note, cells + numbers)
 
 
 def _model_lane(flight: Digest, model: str) -> str:
@@ -170,6 +170,16 @@ def _battery(flight: Digest) -> Row:
     if reserve is not None:
         body += panel.rule(100 * reserve, "limit")
         key += swatch("line", "limit", f"reserve {100 * reserve:g} %")
+    broken = [
+        panel.mark(
+            "s-down", start + flight.slot_s / 2, 100 * slot.charge_frac, "alarm", f"slot {slot.slot}: reserve broken"
+        )
+        for start, slot in zip(flight.starts_unix_s, flight.slots, strict=True)
+        if slot.reserve_violated
+    ]
+    if broken:
+        body += "".join(broken)
+        key += swatch("s-down", "alarm", "reserve broken")
     lowest = min(charge)
     return Row("Battery", key, panel.gutter(4, "%"), 104, body, f"Battery charge, lowest {lowest:.1f} percent.")
 
