@@ -75,6 +75,11 @@ class Digest:
         return self.starts_unix_s[-1] + self.slot_s
 
     @property
+    def placed(self) -> bool:
+        """Whether the scenario has a place on Earth."""
+        return len(self.report.track.unix_s) > 0
+
+    @property
     def time(self) -> Scale:
         """The time axis that every drawing of the flight shares."""
         return Scale(self.starts_unix_s[0], self.end_unix_s)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-import numpy as np
-
 from power_sim.cover import cover_map
 
 from .digest import Digest, Look, runs
@@ -20,7 +18,7 @@ LATITUDE = Scale(-90.0, 90.0)
 
 def ground_map(flight: Digest) -> str:
     """Return the map, on the simulator's own coarse land mask."""
-    if not np.isfinite(flight.report.track.latitude_deg).any():
+    if not flight.placed:
         return "<p>This scenario has no place on Earth, so there is no map.</p>"
     view = (
         '<svg width="100%" height="100%" viewBox="-180 -90 360 180" preserveAspectRatio="none">'

@@ -76,6 +76,7 @@ def _words(flight: Digest, index: int) -> dict[str, str]:
     accuracy = percent(slot.accuracy_frac)
     waiting = slot.arrived_tile + slot.queued_tile
     before = f" ({count(slot.queued_tile)} from before)" if slot.queued_tile else ""
+    where = place(slot.latitude_deg, slot.longitude_deg)
     fine = start % 60 != 0 or flight.slot_s % 60 != 0
     return {
         "slot": f"Slot {slot.slot}",
@@ -85,7 +86,7 @@ def _words(flight: Digest, index: int) -> dict[str, str]:
         "reason": slot.reason,
         "overruled": slot.overruled,
         "otherwise": slot.counterfactual,
-        "below": f"{slot.cover}, {place(slot.latitude_deg, slot.longitude_deg)}".removesuffix(", –"),
+        "below": f"{slot.cover}, {where}" if flight.placed else slot.cover,
         "sun": percent(slot.sunlit_frac, 0),
         "battery": percent(slot.charge_frac),
         "budget": si(slot.budget_j, "J"),

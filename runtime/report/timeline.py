@@ -61,7 +61,7 @@ def _axis(flight: Digest) -> str:
 def nights(flight: Digest) -> list[tuple[float, float]]:
     """Return start and end of each shadow within the flight, to the grain of the ground track."""
     track, time = flight.report.track, flight.time
-    if len(track.unix_s):
+    if flight.placed:
         times = [float(moment) for moment in track.unix_s]
         dark = [not bool(lit) for lit in track.sunlit]
     else:
@@ -189,31 +189,47 @@ def _energy(flight: Digest) -> Row:
     load = flight.column(lambda slot: slot.load_j)
     harvest = flight.column(lambda slot: slot.harvest_j)
     budget = [max(value, 0.0) for value in flight.column(lambda slot: slot.budget_j)]
-    both = [a + b for a, b in zip(drawn, load, strict=True)]
-    usual, most = (max(filter(math.isfinite, values), default=0.0) for values in ([*both, *harvest], budget))
-    log = most > 8 * max(usual, 1e-12)
-    scale = scale_over([*drawn, *both, *harvest, *budget], zero=True)
-    if log:
-        floor = 1e-4 * most
-        scale = scale_over([value for value in (*both, *harvest, *budget) if value > floor], log=True)
-    panel, starts, wide = Panel(flight.time, scale, 132), flight.starts_unix_s, flight.slot_s
-    zeros = [scale.low] * len(drawn)
-    body = panel.grid(4)
-    if log:  # stacked bars have no meaning on a logarithmic axis
-        body += panel.steps(starts, wide, load, "load-line") + panel.bars(starts, wide, zeros, drawn, "drawn")
-    else:
-        body += panel.bars(starts, wide, zeros, drawn, "drawn") + panel.bars(starts, wide, drawn, both, "bus")
-    body += panel.steps(starts, wide, harvest, "harvest") + panel.steps(starts, wide, budget, "budget")
-    kind = _kinds(flight)
+    given = [*harvest, *budget]
+    log = max(filter(math.isfinite, given), default=0.0) > 20 * max(filter(math.isfinite, drawn), default=0.0) > 0
+    draw = _joules_by_logarithm if log else _joules_stacked
+    panel, body = draw(flight, drawn, load, given)
+    starts, wide = flight.starts_unix_s, flight.slot_s
+    shown = _positive if log else list
+    body += panel.steps(starts, wide, shown(harvest), "harvest") + panel.steps(starts, wide, shown(budget), "budget")
+    shape, suffix = ("line", "-line") if log else ("box", "")
     key = (
-        swatch("box", "drawn", f"inference ({kind})")
-        + (swatch("line", "load-line", "bus, idle, radio") if log else swatch("box", "bus", "bus, idle, radio"))
+        swatch(shape, f"drawn{suffix}", f"inference ({_kinds(flight)})")
+        + swatch(shape, f"bus{suffix}", "bus, idle, radio")
         + swatch("line", "harvest", "harvest")
         + swatch("line", "budget", "budget for inference")
     )
     title = "Joules per slot" + (" (logarithmic)" if log else "")
     label = f"Energy of each slot: {sum(drawn):.0f} J for inference in all, {sum(harvest):.0f} J harvested."
-    return Row(title, key, panel.gutter(4), 132, body, label)
+    return Row(title, key, panel.gutter(4), panel.height_px, body, label)
+
+
+def _joules_stacked(flight: Digest, drawn: list[float], load: list[float], given: list[float]) -> tuple[Panel, str]:
+    """Return inference at the bottom, where its budget can be read against it, and the other loads upon it."""
+    both = [a + b for a, b in zip(drawn, load, strict=True)]
+    panel = Panel(flight.time, scale_over([*both, *given], zero=True), 132)
+    starts, wide = flight.starts_unix_s, flight.slot_s
+    bars = panel.bars(starts, wide, [0.0] * len(drawn), drawn, "drawn") + panel.bars(starts, wide, drawn, both, "bus")
+    return panel, panel.grid(4) + bars
+
+
+def _joules_by_logarithm(
+    flight: Digest, drawn: list[float], load: list[float], given: list[float]
+) -> tuple[Panel, str]:
+    """Return lines only, since a bar has no meaning on a logarithmic axis; the axis ends two decades below inference."""
+    floor = 0.01 * max(filter(math.isfinite, drawn))
+    panel = Panel(flight.time, scale_over([value for value in (*drawn, *given) if value >= floor], log=True), 132)
+    starts, wide = flight.starts_unix_s, flight.slot_s
+    lines = panel.steps(starts, wide, _positive(load), "bus-line")
+    return panel, panel.grid(4) + lines + panel.steps(starts, wide, _positive(drawn), "drawn-line")
+
+
+def _positive(values: list[float]) -> list[float]:
+    return [value if value > 0 else math.nan for value in values]
 
 
 def _load(flight: Digest) -> Row:

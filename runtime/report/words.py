@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
 NONE = "–"
+SPACE = "\N{NO-BREAK SPACE}"
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 
@@ -45,12 +46,12 @@ def plural(number: float, one: str, many: str) -> str:
 
 
 def percent(frac: float, digits: int = 1) -> str:
-    """Return a share as a percentage, or a dash where there is none.
+    r"""Return a share as a percentage, or a dash where there is none.
 
     >>> percent(0.9234), percent(float("nan"))
-    ('92.3 %', '–')
+    ('92.3\xa0%', '–')
     """
-    return f"{100 * frac:.{digits}f} %" if math.isfinite(frac) else NONE
+    return f"{100 * frac:.{digits}f}{SPACE}%" if math.isfinite(frac) else NONE
 
 
 def figure(number: float) -> str:
@@ -72,16 +73,16 @@ def figure(number: float) -> str:
 
 
 def si(number: float, unit: str) -> str:
-    """Return a quantity to three significant digits with an SI prefix.
+    r"""Return a quantity to three significant digits with an SI prefix.
 
     >>> si(12345.0, "J"), si(0.0456, "J"), si(0.0, "B")
-    ('12.3 kJ', '45.6 mJ', '0 B')
+    ('12.3\xa0kJ', '45.6\xa0mJ', '0\xa0B')
     """
     if not math.isfinite(number):
         return NONE
     size = abs(number)
     factor, prefix = next(((f, p) for f, p in _PREFIXES if size >= f * 0.9995), (1.0, ""))
-    return f"{figure(number / factor)} {prefix}{unit}"
+    return f"{figure(number / factor)}{SPACE}{prefix}{unit}"
 
 
 def tick(number: float) -> str:
