@@ -176,8 +176,11 @@ def _doubled_area(ring: Sequence[tuple[float, float]]) -> float:
 
 def _cut_at_antimeridian(ring: Ring) -> list[Ring]:
     """The parts of a ring that lie in each turn of the globe, brought back to -180..180."""
-    first = math.floor((min(lon for lon, _ in ring) + 180.0) / 360.0)
-    last = math.ceil((max(lon for lon, _ in ring) + 180.0) / 360.0)
+    lons_deg = [lon for lon, _ in ring]
+    west, east = min(lons_deg), max(lons_deg)
+    if west >= -180.0 and east <= 180.0:
+        return [ring]
+    first, last = math.floor((west + 180.0) / 360.0), math.ceil((east + 180.0) / 360.0)
     parts = []
     for turn in range(first, max(last, first + 1)):
         part = _clip(_clip(ring, turn * 360.0 - 180.0, 1.0), turn * 360.0 + 180.0, -1.0)

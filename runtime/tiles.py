@@ -7,7 +7,7 @@ a tile: the last one in a row or column moves back inside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
@@ -190,11 +190,12 @@ def _runs(refs: Iterable[TileRef]) -> Iterator[list[TileRef]]:
 
 def _continues(run: Sequence[TileRef], ref: TileRef) -> bool:
     first, last = run[0], run[-1]
-    beside = last.col_px <= ref.col_px <= last.col_px + last.edge_px
     return (
-        beside
-        and replace(ref, col_px=last.col_px, truth=last.truth) == last
-        and (ref.col_px + ref.edge_px - first.col_px <= _STRIP_PX)
+        ref.row_px == last.row_px
+        and last.col_px <= ref.col_px <= last.col_px + last.edge_px
+        and ref.edge_px == last.edge_px
+        and ref.frame_id == last.frame_id
+        and ref.col_px + ref.edge_px - first.col_px <= _STRIP_PX
     )
 
 
