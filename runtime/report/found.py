@@ -217,14 +217,16 @@ def class_table(book: Catalogue) -> str:
             (
                 badge,
                 count(len(mine)),
-                f"{percent(right / known)}<small>{100 * low:.0f}–{100 * high:.0f}</small>" if known else "–",
+                f"{percent(right / known)}<small>of {count(known)}, {100 * low:.0f}–{100 * high:.0f}</small>"
+                if known
+                else "–",
                 percent(right / present) if present else "–",
                 f"{soft(str(taken[0][0]))} <small>×{taken[0][1]}</small>" if taken else "–",
                 figure(sum(one.score for one in mine) / len(mine)) if mine else "–",
                 count(sum(one.delivered for one in mine)),
             )
         )
-    head = ("Class", "Answers", "Right, 95 % CI", "Recall", "If wrong, mostly", "Mean score", "Received")
+    head = ("Class", "Answers", "Right of known, 95 % CI", "Recall", "If wrong, mostly", "Mean score", "Received")
     return table(head, rows, "tnnntnn", "Answers by class")
 
 
