@@ -33,7 +33,7 @@ _DRIVERS = {  # by the first bytes of the file. No VRT: a scene must not name ot
     b"\xff\xd8\xff": "JPEG",
 }
 _BLOCK_LIMIT_BYTE = 256 * 2**20
-_CACHE_BYTE = 64 * 2**20
+_CACHE_BYTE = 32 * 2**20
 
 
 class RasterFrame:
@@ -55,13 +55,15 @@ class RasterFrame:
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
         """Pixels of a window as uint8; see ``Frame.window``."""
+        from rasterio import Env
         from rasterio.windows import Window
 
         window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
         try:
-            if self._palette is not None:
-                return Patch(_expand(self._dataset.read(1, window=window), self._palette, bands))
-            return self._decode(window, [band + 1 for band in bands])
+            with Env(GDAL_CACHEMAX=_CACHE_BYTE):  # GDAL would keep up to 5 % of the machine's memory
+                if self._palette is not None:
+                    return Patch(_expand(self._dataset.read(1, window=window), self._palette, bands))
+                return self._decode(window, [band + 1 for band in bands])
         except gdal_errors() as error:
             raise FrameError(_broken(self.frame_id, box, error)) from error
 
@@ -136,8 +138,7 @@ def _open(file: Path) -> Any:
     driver = _driver(file)
     with _refusing(file), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTE):
-            return rasterio.open(str(file.resolve()), driver=driver)
+        return rasterio.open(str(file.resolve()), driver=driver)
 
 
 def _driver(file: Path) -> str:
