@@ -220,7 +220,7 @@ def _joules_stacked(flight: Digest, drawn: list[float], load: list[float], given
 def _joules_by_logarithm(
     flight: Digest, drawn: list[float], load: list[float], given: list[float]
 ) -> tuple[Panel, str]:
-    """Return lines only, as a bar means nothing on a logarithmic axis, which ends two decades below the most inference."""
+    """Return lines only, as a bar means nothing on a logarithmic axis; it ends two decades below the peak."""
     floor = 0.01 * max(filter(math.isfinite, drawn))
     panel = Panel(flight.time, scale_over([value for value in (*drawn, *given) if value >= floor], log=True), 132)
     starts, wide = flight.starts_unix_s, flight.slot_s
