@@ -1,6 +1,7 @@
 """Reads a TOML table into a frozen dataclass, or says which key is wrong and what would be right.
 
-The dataclass is schema, defaults and documentation. ``key`` adds the allowed range to a field; the runtime's mission file
+The dataclass is schema, defaults and documentation. ``key`` adds the allowed range to a field; the runtime's mission
+file
 uses the same reader.
 """
 
@@ -83,7 +84,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_table(cls: type[T], table: object, *, source: str, section: str = "") -> T:
-    """Return ``cls`` filled from ``table``; every unknown key, wrong type or value out of range is a ``ScenarioError``."""
+    """Return ``cls`` filled from ``table``; every unknown key, wrong type or value out of range is a
+    ``ScenarioError``."""
     if not isinstance(table, Mapping):
         raise ScenarioError(f"{source}: [{section}] = {table!r} is not a table. Write [{section}] with keys below it.")
     hints = typing.get_type_hints(cls)
@@ -169,7 +171,7 @@ def _read_scalar(hint: type, value: Any, allowed: Range, source: str, where: str
             raise ScenarioError(f"{source}: {where} = {value!r} is not known. Use {allowed.words()}.")
         return value
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is float and is_number or hint is int and isinstance(value, int) and is_number:
+    if (hint is float and is_number) or (hint is int and isinstance(value, int) and is_number):
         if not allowed.admits(float(value)):
             raise ScenarioError(f"{source}: {where} = {value!r} is out of range. It must be {allowed.words()}.")
         return float(value) if hint is float else value

@@ -39,7 +39,7 @@ def elevation_rad(r_ecef_m: FloatArray, station: Station) -> FloatArray:
     90
     """
     line = r_ecef_m - station.r_ecef_m
-    return np.arcsin(np.clip(line @ station.up / np.sqrt(np.sum(line * line, axis=-1)), -1.0, 1.0))
+    return np.asarray(np.arcsin(np.clip(line @ station.up / np.sqrt(np.sum(line * line, axis=-1)), -1.0, 1.0)))
 
 
 def find_passes(unix_s: FloatArray, r_ecef_m: FloatArray, station: Station) -> list[Pass]:

@@ -1,38 +1,13 @@
 """How one slot changes battery, heat and queue: the only statement of it, for one craft or for a batch.
 
-Every function takes an ``Ops``, the four operations that numbers and arrays spell differently, so that the scalar and the
-vector simulator run the same lines.
+Every function takes an ``Ops`` first; ``craft`` compiles them for plain numbers, ``vector`` runs them on arrays.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-Value = Any
-"""A float or a float array of one entry per copy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ops:
-    """Arithmetic on numbers or on arrays."""
-
-    minimum: Callable[[Value, Value], Value]
-    maximum: Callable[[Value, Value], Value]
-    where: Callable[[Value, Value, Value], Value]
-    floor: Callable[[Value], Value]
-
-
-def _floor(value: float) -> float:
-    return float(math.floor(value)) if value < math.inf else value
-
-
-SCALAR = Ops(min, max, lambda condition, yes, no: yes if condition else no, _floor)
-VECTOR = Ops(np.minimum, np.maximum, np.where, np.floor)
+from .ops import Ops, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +36,9 @@ class Plant:
     product_byte: float
 
 
-def budget_j(plant: Plant, ops: Ops, charge_j: Value, harvest_j: Value, load_j: Value, floor_j: Value) -> Value:
-    """Return what inference may draw so that the charge ends the slot at ``floor_j`` or above; negative where idling falls short.
+def budget_j(ops: Ops, plant: Plant, charge_j: Value, harvest_j: Value, load_j: Value, floor_j: Value) -> Value:
+    """Return what inference may draw so that the charge ends the slot at ``floor_j`` or above; negative where idling
+    falls short.
 
     ``floor_j`` is what must be left so that the reserve holds until the next sunlight without further inference.
     """
@@ -72,7 +48,7 @@ def budget_j(plant: Plant, ops: Ops, charge_j: Value, harvest_j: Value, load_j: 
 
 
 def paper_budget_j(
-    plant: Plant, ops: Ops, charge_j: Value, harvest_j: Value, share_j: Value, slots_left: Value
+    ops: Ops, plant: Plant, charge_j: Value, harvest_j: Value, share_j: Value, slots_left: Value
 ) -> Value:
     """Return equation (6) in sunlight and (7) in shadow, where ``share_j`` is zero; ``slots_left`` counts this slot.
 
@@ -82,7 +58,7 @@ def paper_budget_j(
 
 
 def settle(
-    plant: Plant, ops: Ops, charge_j: Value, harvest_j: Value, load_j: Value, energy_j: Value
+    ops: Ops, plant: Plant, charge_j: Value, harvest_j: Value, load_j: Value, energy_j: Value
 ) -> tuple[Value, Value, Value, Value]:
     """Return (charge, spilled, lost, unserved) in joules after a slot.
 
@@ -99,9 +75,10 @@ def settle(
 
 
 def paper_settle(
-    plant: Plant, ops: Ops, charge_j: Value, harvest_j: Value, share_j: Value, energy_j: Value
+    ops: Ops, plant: Plant, charge_j: Value, harvest_j: Value, share_j: Value, energy_j: Value
 ) -> tuple[Value, Value, Value, Value]:
-    """Return (charge, spilled, lost, unserved) of LEO-IISat: a fixed share is stored in sunlight, shadow lives on the battery."""
+    """Return (charge, spilled, lost, unserved) of LEO-IISat: a fixed share is stored in sunlight, shadow lives on the
+    battery."""
     stored = ops.minimum(share_j, plant.capacity_j - charge_j)
     lit = harvest_j > 0.0
     taken = ops.where(lit, 0.0, energy_j)
@@ -109,19 +86,20 @@ def paper_settle(
     return charge_j + stored - taken, spilled, 0.0 * spilled, 0.0 * spilled
 
 
-def heat_budget_j(plant: Plant, ops: Ops, temperature_k: Value, sink_k: Value) -> Value:
+def heat_budget_j(ops: Ops, plant: Plant, temperature_k: Value, sink_k: Value) -> Value:
     """Return what the module may dissipate above idle before it ends the slot at its limit."""
     rest_k = temperature_k * plant.keep_frac + sink_k * (1.0 - plant.keep_frac)
     return (plant.limit_k - rest_k) / plant.rise_k_per_j - plant.idle_j
 
 
-def next_temperature_k(plant: Plant, temperature_k: Value, sink_k: Value, energy_j: Value) -> Value:
-    """Return the node's temperature after a slot of constant power: the exact solution of C dT/dt = P - G (T - sink)."""
+def next_temperature_k(ops: Ops, plant: Plant, temperature_k: Value, sink_k: Value, energy_j: Value) -> Value:
+    """Return the node's temperature after a slot of constant power: the exact solution of C dT/dt = P - G (T -
+    sink)."""
     rest_k = temperature_k * plant.keep_frac + sink_k * (1.0 - plant.keep_frac)
     return rest_k + plant.rise_k_per_j * (plant.idle_j + energy_j)
 
 
-def time_budget_s(plant: Plant, ops: Ops, temperature_k: Value) -> Value:
+def time_budget_s(ops: Ops, plant: Plant, temperature_k: Value) -> Value:
     """Return the seconds of full clock that a slot offers: less above the throttle temperature, none at the limit."""
     clock = (plant.limit_k - temperature_k) / (plant.limit_k - plant.throttle_k)
     return plant.busy_s * ops.minimum(ops.maximum(clock, 0.0), 1.0)
@@ -131,5 +109,6 @@ def admitted_tile(
     ops: Ops, waiting_tile: Value, energy_room_j: Value, time_room_s: Value, energy_j: Value, time_s: Value
 ) -> Value:
     """Return the whole tiles that fit; ``slot.admit`` says the same for one option and names what stopped it."""
-    room = ops.minimum(energy_room_j / energy_j, time_room_s / time_s)
-    return ops.where(room >= waiting_tile, waiting_tile, ops.maximum(ops.floor(room), 0.0))
+    return ops.minimum(
+        ops.maximum(ops.floor(ops.minimum(energy_room_j / energy_j, time_room_s / time_s)), 0.0), waiting_tile
+    )

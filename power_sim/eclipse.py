@@ -13,7 +13,8 @@ def shadow_margins_rad(
 ) -> tuple[FloatArray, FloatArray]:
     """Return (penumbra, umbra) margins of (..., 3) positions: negative inside the shadow, zero on its edge.
 
-    Seen from the satellite, the Sun's disc touches the Earth's outer limb at the edge of the penumbra and is just covered at the edge of
+    Seen from the satellite, the Sun's disc touches the Earth's outer limb at the edge of the penumbra and is just
+    covered at the edge of
     the umbra. The oblate Earth is turned into a sphere by stretching the polar axis; no refraction.
     """
     stretch = np.array([1.0, 1.0, 1.0 / (1.0 - flattening)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from .craft import Craft
 from .episode import draw_episode
-from .observation import STEADY_SIZE, feature_names, observation_size
-from .rows import live_row, steady_of
+from .observation import LIVE_SIZE, OPTION_SIZE, STEADY_SIZE, feature_names, observation_size
+from .rows import SteadyRows, live_row
 from .scenario import Scenario, load_scenario
 from .timeline import timeline_of
 
@@ -22,7 +23,8 @@ ENV_ID = "subsolar/OrbitEnergy-v0"
 class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     """Which network, if any, works in each time slot.
 
-    Action: ``Discrete(K)`` or, where the scenario lets the craft idle, ``Discrete(K + 1)``: option k of the pool, K idles.
+    Action: ``Discrete(K)`` or, where the scenario lets the craft idle, ``Discrete(K + 1)``: option k of the pool, K
+    idles.
 
     Observation: ``Box``, float32, every entry unitless within -2..2, layout ``OBSERVATION_LAYOUT``:
 
@@ -38,10 +40,13 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     horizons              2 x 6    harvest less load, and value, over the next 1, 2, 4, 8, 16, 32 slots
     ====================  =======  ==========================================================================
 
-    Reward: as ``[reward]`` of the scenario says: ``value`` is the slot's right answers times their value in units of ``unit_tile``;
-    ``paper`` is equation (19) of LEO-IISat. An empty battery terminates (less ``brownout_penalty``), the end of the mission truncates.
+    Reward: as ``[reward]`` of the scenario says: ``value`` is the slot's right answers times their value in units of
+    ``unit_tile``;
+    ``paper`` is equation (19) of LEO-IISat. An empty battery terminates (less ``brownout_penalty``), the end of the
+    mission truncates.
 
-    ``reset(seed=n)`` starts the same mission as ``Simulator(scenario, n)``; without a seed the next mission's seed is drawn from
+    ``reset(seed=n)`` starts the same mission as ``Simulator(scenario, n)``; without a seed the next mission's seed is
+    drawn from
     ``np_random``. ``info["action_mask"]``: bool, one entry per action.
     """
 
@@ -51,10 +56,12 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self.scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
         self._timeline = timeline_of(self.scenario, orbits)
         self._craft = Craft(self.scenario, self._timeline)
+        self._steady_rows = SteadyRows(self.scenario, self._timeline)
         self._options = len(self.scenario.pool.models)
         self._idles = self.scenario.limits.may_idle
-        self._size = observation_size(self._options)
-        self._live = observation_size(self._options) - STEADY_SIZE
+        self._floor_frac = self.scenario.limits.accuracy_floor_frac
+        self._row = np.empty(observation_size(self._options) - STEADY_SIZE, dtype=np.float32)
+        self._masks = _masks(self._options, self._idles)
         self.action_space = gymnasium.spaces.Discrete(self._options + self._idles)
         self.observation_space = gymnasium.spaces.Box(-2.0, 2.0, (observation_size(self._options),), np.float32)
 
@@ -71,7 +78,7 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         mission = int(self.np_random.integers(2**31)) if seed is None else seed
         episode = draw_episode(self.scenario, self._timeline, mission)
         self._craft.begin(episode)
-        steady = steady_of(self.scenario, self._timeline, np.array([episode.first]))
+        steady = self._steady_rows.of(np.array([episode.first]))
         self._steady = steady.rows[0]
         self._ahead: list[tuple[float, float]] = list(
             zip(steady.ahead_value[0].tolist(), steady.ahead_net_j[0].tolist(), strict=True)
@@ -91,28 +98,30 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def action_mask(self) -> NDArray[np.bool_]:
         """Return which actions make sense now; at least one is open."""
-        return np.array(self._mask_list(), dtype=np.bool_)
-
-    def _mask_list(self) -> list[bool]:
-        craft, floor = self._craft, self.scenario.limits.accuracy_floor_frac
-        fits = [a >= floor and t >= 1.0 for a, t in zip(craft.accuracy_frac, craft.tile, strict=True)]
-        if self._idles:
-            return [*fits, True]
-        return fits if any(fits) else [True] * len(fits)
+        return np.array(self._masks[self._open])
 
     def _info(self) -> dict[str, Any]:
         craft = self._craft
-        return {"action_mask": self.action_mask(), "slot": craft.slot, "charge_j": craft.charge_j}
+        return {"action_mask": np.array(self._masks[self._open]), "slot": craft.slot, "charge_j": craft.charge_j}
 
     def _observation(self) -> NDArray[np.float32]:
         craft = self._craft
         craft.prepare()
         slot = min(craft.slot, craft.slots - 1)
         value, net_j = self._ahead[slot]
-        row = np.empty(self._size, dtype=np.float32)
-        row[: self._live] = live_row(craft, value, net_j, self.scenario.limits.accuracy_floor_frac)
-        row[self._live :] = self._steady[slot]
-        return row
+        live = live_row(craft, value, net_j, self._floor_frac)
+        self._open = tuple(live[LIVE_SIZE::OPTION_SIZE])
+        self._row[:] = live
+        return np.concatenate((self._row, self._steady[slot]))
+
+
+def _masks(options: int, idles: bool) -> dict[tuple[float, ...], NDArray[np.bool_]]:
+    """Return the mask of every combination of options that are allowed (1.0) or not (0.0)."""
+    table = {}
+    for allowed in itertools.product((0.0, 1.0), repeat=options):
+        opened = np.array(allowed) > 0
+        table[allowed] = np.append(opened, True) if idles else opened if opened.any() else ~opened
+    return table
 
 
 gymnasium.register(id=ENV_ID, entry_point="power_sim.env:OrbitEnergyEnv")

@@ -1,4 +1,5 @@
-"""What one seed draws from a timeline: where the mission starts, how full the battery is, what arrives, how the networks do."""
+"""What one seed draws from a timeline: where the mission starts, how full the battery is, what arrives, how the
+networks do."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from .timeline import Timeline
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Episode:
-    """One mission. ``arrived_tile``: (slots, covers), whole numbers; the draws: (slots, options), or (1, options) where constant."""
+    """One mission. ``arrived_tile``: (slots, covers), whole numbers; the draws: (slots, options), or (1, options)
+    where constant."""
 
     seed: int
     first: int

@@ -1,6 +1,7 @@
 """Time scales and frames: inertial of date (TEME, as SGP4 gives it), Earth fixed, geodetic.
 
-UT1 is taken as UTC (under 0.9 s, 0.4 km at the equator) and polar motion as zero. All angles in radians, lengths in metres,
+UT1 is taken as UTC (under 0.9 s, 0.4 km at the equator) and polar motion as zero. All angles in radians, lengths in
+metres,
 arrays of any leading shape.
 """
 
@@ -49,7 +50,9 @@ def julian_century(unix_s: ArrayLike) -> FloatArray:
 def sidereal_angle_rad(unix_s: ArrayLike) -> FloatArray:
     """Return Greenwich mean sidereal time (IAU 1982; Vallado 2013, equation 3-47).
 
-    >>> round(float(sidereal_angle_rad(unix_from_utc("1992-08-20T12:14:00Z"))), 6)  # Vallado, example 3-5: 152.578788 deg
+    Vallado, example 3-5: 152.578788 degrees.
+
+    >>> round(float(sidereal_angle_rad(unix_from_utc("1992-08-20T12:14:00Z"))), 6)
     2.663002
     """
     t = (np.asarray(unix_s, dtype=np.float64) / DAY_S + (UNIX_EPOCH_JD - J2000_JD)) / 36_525.0
@@ -66,7 +69,8 @@ def ecef_from_eci(r_eci_m: FloatArray, unix_s: ArrayLike) -> FloatArray:
 
 
 def geodetic_from_ecef(r_ecef_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return geodetic latitude (rad), longitude (rad) and height (m) on WGS 84; Bowring's formula, one step, under 1 mm in LEO.
+    """Return geodetic latitude (rad), longitude (rad) and height (m) on WGS 84; Bowring's formula, one step, under 1
+    mm in LEO.
 
     >>> lat, lon, height = geodetic_from_ecef(np.array([EARTH_RADIUS_M + 500e3, 0.0, 0.0]))
     >>> float(lat), float(lon), round(float(height))

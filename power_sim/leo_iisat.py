@@ -1,7 +1,9 @@
 """The energy budget of LEO-IISat (Wang et al., Remote Sens. 2025, 17, 1175), one function per equation.
 
-Equations (1) and (2) are in ``orbit``; accuracy per joule and the reward are in ``metrics``. Two quantities the paper leaves open
-are decided in ``docs/physics.md``: the width of the irradiance curve (0.183) and the battery's charge at the start (6.35 kWh).
+Equations (1) and (2) are in ``orbit``; accuracy per joule and the reward are in ``metrics``. Two quantities the paper
+leaves open
+are decided in ``docs/physics.md``: the width of the irradiance curve (0.183) and the battery's charge at the start
+(6.35 kWh).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ def irradiance_w_m2(
 ) -> float:
     """Return equation (3): a bell over the sunlit arc, zero in shadow.
 
-    >>> irradiance_w_m2(0.35, sunlit_frac=0.70, sigma_frac=0.183), irradiance_w_m2(0.9, sunlit_frac=0.70, sigma_frac=0.183)
+    >>> irradiance_w_m2(0.35, 0.70, 0.183), irradiance_w_m2(0.9, 0.70, 0.183)
     (1360.0, 0.0)
     """
     if not 0.0 <= orbit_frac <= sunlit_frac:

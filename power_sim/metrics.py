@@ -22,7 +22,8 @@ def aee_total_per_j(correct_tile: float, inference_j: float, idle_j: float, down
 
 
 def aee(accuracy_frac: float, energy_j: float) -> float:
-    """Return LEO-IISat's accuracy-energy efficiency of one model, equations (12) and (13): accuracy over joules per image.
+    """Return LEO-IISat's accuracy-energy efficiency of one model, equations (12) and (13): accuracy over joules per
+    image.
 
     The paper's example (14):
 

@@ -1,17 +1,22 @@
 """A slot as a fixed row of numbers, scaled by the mission's own sizes, so that one network can read any mission.
 
-``observe`` turns a ``SlotState`` into the row; the environments build the same row from their own arrays with the same lines
-(``live_features``, ``steady_features``). Layout, for K options: the live block, K option blocks, the steady block, the horizons.
+``observe`` turns a ``SlotState`` into the row; the environments build the same row from their own arrays with the
+same lines
+(``live_features``, ``steady_features``). Layout, for K options: the live block, K option blocks, the steady block,
+the horizons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dynamics import SCALAR, Ops, Value, admitted_tile
+from .dynamics import admitted_tile
+from .frames import FloatArray
+from .ops import SCALAR, Ops, Value
 from .slot import SlotState
 
 OBSERVATION_LAYOUT = "subsolar-slot-1"
@@ -55,7 +60,17 @@ HORIZON_BLOCKS = ("net", "value")  # sums over WINDOWS_SLOT: net / usable, -2..2
 LIVE_SIZE, OPTION_SIZE = len(LIVE), len(OPTION)
 STEADY_SIZE = len(STEADY) + len(HORIZON_BLOCKS) * len(WINDOWS_SLOT)
 _TINY = 1e-9
+_HUGE = 1e300
 _REACH = WINDOWS_SLOT[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The mission's own sizes."""
+
+    capacity_j: float
+    reserve_j: float
+    limit_k: float
 
 
 def observation_size(options: int) -> int:
@@ -76,10 +91,7 @@ def feature_names(options: int) -> tuple[str, ...]:
 
 def live_features(
     ops: Ops,
-    *,
-    capacity_j: Value,
-    reserve_j: Value,
-    limit_k: Value,
+    scales: Scales,
     charge_j: Value,
     budget_j: Value,
     temperature_k: Value,
@@ -92,63 +104,54 @@ def live_features(
     value_per_correct: Value,
     ahead_value: Value,
     ahead_net_j: Value,
-    accuracy_floor_frac: Value,
-    accuracy_frac: Sequence[Value],
-    energy_j: Sequence[Value],
-    time_s: Sequence[Value],
-    tile: Sequence[Value],
-    healthy: Sequence[Value],
+    floor_frac: Value,
+    options: Iterable[tuple[Value, Value, Value, Value, Value]],
 ) -> list[Value]:
-    """Return the live and the option blocks; each argument is a number or an array with one entry per craft."""
-    low, high = ops.minimum, ops.maximum
-    usable_j = high(capacity_j - reserve_j, 1.0)
-    spare_j = charge_j - reserve_j
-    right = [t * a for t, a in zip(tile, accuracy_frac, strict=True)]
-    yield_per_j = [a / e for a, e in zip(accuracy_frac, energy_j, strict=True)]
-    best_right, best_yield, least_j = right[0], yield_per_j[0], energy_j[0]
-    for k in range(1, len(right)):
+    """Return the live and the option blocks; each argument is a number or an array with one entry per craft.
+
+    ``options``: accuracy, joules and seconds per tile, tiles that fit and health of each.
+    """
+    per_usable = 1.0 / ops.maximum(scales.capacity_j - scales.reserve_j, 1.0)
+    per_waiting, room_j = 1.0 / ops.maximum(waiting_tile, 1.0), ops.maximum(budget_j, _TINY)
+    per_room, per_second = 1.0 / room_j, 1.0 / ops.maximum(time_budget_s, _TINY)
+    best_right, best_yield, least_j = _TINY, _TINY, _HUGE
+    blocks = []
+    for accuracy_frac, energy_j, time_s, tile, healthy in options:
+        right, per_j, cost_j = tile * accuracy_frac, accuracy_frac / energy_j, tile * energy_j
         best_right, best_yield, least_j = (
-            high(best_right, right[k]),
-            high(best_yield, yield_per_j[k]),
-            low(least_j, energy_j[k]),
+            ops.maximum(best_right, right),
+            ops.maximum(best_yield, per_j),
+            ops.minimum(least_j, energy_j),
         )
+        allowed = ops.where(healthy & (tile >= 1.0) & (accuracy_frac >= floor_frac), 1.0, 0.0)
+        drain = ops.minimum(cost_j * per_usable * 8.0, 2.0)
+        fit = (allowed, accuracy_frac, tile * per_waiting, cost_j * per_room, drain, tile * time_s * per_second)
+        blocks.append((fit, right, per_j))
+    spare_j = charge_j - scales.reserve_j
     now_value, need_j = waiting_tile * value_per_correct, waiting_tile * least_j
     now_density = best_yield * value_per_correct
-    ahead_density = ahead_value / high(spare_j + ahead_net_j, usable_j * 0.01)
-    room_j = high(budget_j, 0.0)
+    ahead_density = ahead_value / ops.maximum(spare_j + ahead_net_j, 0.01 / per_usable)
     row = [
-        charge_j / capacity_j,
-        high(spare_j / usable_j, -1.0),
-        low(high(budget_j / usable_j, -1.0), 2.0),
-        high(low((limit_k - temperature_k) / 50.0, 1.0), -1.0),
-        high(low(heat_budget_j / usable_j, 2.0), 0.0),
-        queued_tile / high(waiting_tile, 1.0),
+        charge_j / scales.capacity_j,
+        ops.maximum(spare_j * per_usable, -1.0),
+        ops.minimum(ops.maximum(budget_j * per_usable, -1.0), 2.0),
+        ops.minimum(ops.maximum((scales.limit_k - temperature_k) / 50.0, -1.0), 1.0),
+        ops.minimum(ops.maximum(heat_budget_j * per_usable, 0.0), 2.0),
+        queued_tile * per_waiting,
         backlog_byte / (backlog_byte + downlink_byte + 1.0),
         now_value / (now_value + ahead_value + _TINY),
-        need_j / (need_j + room_j + _TINY),
+        need_j / (need_j + room_j),
         now_density / (now_density + ahead_density + _TINY),
     ]
-    per_waiting, per_room = 1.0 / high(waiting_tile, 1.0), 1.0 / high(room_j, _TINY)
-    per_second, per_right, per_yield = 1.0 / high(time_budget_s, _TINY), 1.0 / high(best_right, _TINY), 1.0 / best_yield
-    for k in range(len(right)):
-        cost_j = tile[k] * energy_j[k]
-        fits = healthy[k] & (accuracy_frac[k] >= accuracy_floor_frac) & (tile[k] >= 1.0)
-        row += [
-            ops.where(fits, 1.0, 0.0),
-            accuracy_frac[k],
-            tile[k] * per_waiting,
-            low(cost_j * per_room, 1.0),
-            low(cost_j / usable_j * 8.0, 2.0),
-            low(tile[k] * time_s[k] * per_second, 1.0),
-            right[k] * per_right,
-            yield_per_j[k] * per_yield,
-        ]
+    per_right, per_yield = 1.0 / best_right, 1.0 / best_yield
+    for fit, right, per_j in blocks:
+        row += fit
+        row += (right * per_right, per_j * per_yield)
     return row
 
 
 def steady_features(
     ops: Ops,
-    *,
     usable_j: Value,
     slot_s: Value,
     harvest_j: Value,
@@ -158,30 +161,30 @@ def steady_features(
     sunrise_in_s: Value,
     pass_s: Value,
     pass_in_s: Value,
-    accuracy_floor_frac: Value,
+    floor_frac: Value,
     may_idle: Value,
     ahead_slots: Value,
-    net_sum_j: Sequence[Value],
-    value_sum: Sequence[Value],
 ) -> list[Value]:
-    """Return the steady block and the horizons; the last of ``value_sum`` covers all that is ahead within the windows."""
-    low, high = ops.minimum, ops.maximum
+    """Return the steady block."""
     reach_s = _REACH * slot_s
-    scale = high(value_sum[-1], _TINY)
     return [
-        low(harvest_j / usable_j * 8.0, 2.0),
-        low(load_j / usable_j * 8.0, 2.0),
+        ops.minimum(harvest_j / usable_j * 8.0, 2.0),
+        ops.minimum(load_j / usable_j * 8.0, 2.0),
         sunlit_frac,
-        low(eclipse_in_s / reach_s, 1.0),
-        low(sunrise_in_s / reach_s, 1.0),
+        ops.minimum(eclipse_in_s / reach_s, 1.0),
+        ops.minimum(sunrise_in_s / reach_s, 1.0),
         pass_s / slot_s,
-        low(pass_in_s / reach_s, 1.0),
-        accuracy_floor_frac,
+        ops.minimum(pass_in_s / reach_s, 1.0),
+        floor_frac,
         may_idle,
-        low(ahead_slots / _REACH, 1.0),
-        *[low(high(net / usable_j, -2.0), 2.0) for net in net_sum_j],
-        *[value / scale for value in value_sum],
+        ops.minimum(ahead_slots / _REACH, 1.0),
     ]
+
+
+def horizon_features(net_sum_j: FloatArray, value_sum: FloatArray, usable_j: float) -> FloatArray:
+    """Return the horizons of sums (..., windows), the last of which covers all that is ahead within the windows."""
+    share = value_sum / np.maximum(value_sum[..., -1:], _TINY)
+    return np.concatenate([np.minimum(np.maximum(net_sum_j / usable_j, -2.0), 2.0), share], axis=-1)
 
 
 def observe(state: SlotState) -> NDArray[np.float32]:
@@ -194,52 +197,48 @@ def observe(state: SlotState) -> NDArray[np.float32]:
     ahead_net, ahead_value = state.ahead_net_j[:_REACH], state.ahead_value[:_REACH]
     live = live_features(
         ops,
-        capacity_j=state.capacity_j,
-        reserve_j=state.reserve_j,
-        limit_k=state.temperature_limit_k,
-        charge_j=state.charge_j,
-        budget_j=state.budget_j,
-        temperature_k=state.temperature_k,
-        heat_budget_j=state.heat_budget_j,
-        time_budget_s=state.time_budget_s,
-        waiting_tile=waiting,
-        queued_tile=float(state.queued_tile),
-        backlog_byte=float(state.backlog_byte),
-        downlink_byte=float(state.downlink_byte),
-        value_per_correct=state.value_per_correct,
-        ahead_value=sum(ahead_value),
-        ahead_net_j=state.harvest_j - state.load_j + sum(ahead_net),
-        accuracy_floor_frac=state.accuracy_floor_frac,
-        accuracy_frac=[o.accuracy_frac for o in options],
-        energy_j=[o.energy_j for o in options],
-        time_s=[o.time_s for o in options],
-        tile=tile,
-        healthy=[o.healthy for o in options],
+        Scales(state.capacity_j, state.reserve_j, state.temperature_limit_k),
+        state.charge_j,
+        state.budget_j,
+        state.temperature_k,
+        state.heat_budget_j,
+        state.time_budget_s,
+        waiting,
+        float(state.queued_tile),
+        float(state.backlog_byte),
+        float(state.downlink_byte),
+        state.value_per_correct,
+        sum(ahead_value),
+        state.harvest_j - state.load_j + sum(ahead_net),
+        state.accuracy_floor_frac,
+        [(o.accuracy_frac, o.energy_j, o.time_s, t, o.healthy) for o, t in zip(options, tile, strict=True)],
     )
+    usable_j = max(state.capacity_j - state.reserve_j, 1.0)
     steady = steady_features(
         ops,
-        usable_j=max(state.capacity_j - state.reserve_j, 1.0),
-        slot_s=state.duration_s,
-        harvest_j=state.harvest_j,
-        load_j=state.load_j,
-        sunlit_frac=state.sunlit_frac,
-        eclipse_in_s=state.eclipse_in_s,
-        sunrise_in_s=state.sunrise_in_s,
-        pass_s=state.pass_s,
-        pass_in_s=state.pass_in_s,
-        accuracy_floor_frac=state.accuracy_floor_frac,
-        may_idle=1.0 if state.may_idle else 0.0,
-        ahead_slots=float(len(state.ahead_net_j)),
-        net_sum_j=[sum(ahead_net[:window]) for window in WINDOWS_SLOT],
-        value_sum=[sum(ahead_value[:window]) for window in WINDOWS_SLOT],
+        usable_j,
+        state.duration_s,
+        state.harvest_j,
+        state.load_j,
+        state.sunlit_frac,
+        state.eclipse_in_s,
+        state.sunrise_in_s,
+        state.pass_s,
+        state.pass_in_s,
+        state.accuracy_floor_frac,
+        1.0 if state.may_idle else 0.0,
+        float(len(state.ahead_net_j)),
     )
-    return np.array(live + steady, dtype=np.float32)
+    net_sum_j = np.array([sum(ahead_net[:window]) for window in WINDOWS_SLOT])
+    value_sum = np.array([sum(ahead_value[:window]) for window in WINDOWS_SLOT])
+    return np.concatenate([live, steady, horizon_features(net_sum_j, value_sum, usable_j)]).astype(np.float32)
 
 
 def action_mask(state: SlotState) -> NDArray[np.bool_]:
     """Return which actions make sense: each option, then idling where it is allowed. At least one is always open.
 
-    An option is open if it is healthy, meets the accuracy floor and at least one tile fits. Where none is and idling is not
+    An option is open if it is healthy, meets the accuracy floor and at least one tile fits. Where none is and idling
+    is not
     allowed, every option is open.
     """
     room_j = min(state.budget_j, state.heat_budget_j)

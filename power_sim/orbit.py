@@ -92,7 +92,8 @@ def sgp4_from_elements(elements: Kepler, drag_per_radius: float = 0.0) -> Satrec
     rad_per_min = math.sqrt(EARTH_GM_M3_S2 / elements.semi_major_axis_m**3) * 60.0
     perigee, inclination, anomaly = elements.arg_perigee_rad, elements.inclination_rad, elements.mean_anomaly_rad
     record.sgp4init(
-        WGS72, "i", 0, days, drag_per_radius, 0.0, 0.0, elements.eccentricity, perigee, inclination, anomaly, rad_per_min,
+        WGS72, "i", 0, days, drag_per_radius, 0.0, 0.0, elements.eccentricity, perigee, inclination, anomaly,
+        rad_per_min,
         elements.raan_rad % (2 * math.pi),
     )  # fmt: skip
     if record.error:

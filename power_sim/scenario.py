@@ -67,7 +67,8 @@ def scenario_names() -> tuple[str, ...]:
 
 
 def load_scenario(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> Scenario:
-    """Return a built-in scenario by name or a file's by path, with ``SECTION.KEY`` overrides; ``ScenarioError`` for anything wrong."""
+    """Return a built-in scenario by name or a file's by path, with ``SECTION.KEY`` overrides; ``ScenarioError`` for
+    anything wrong."""
     if str(name_or_path) in scenario_names():
         with as_file(_built_in().joinpath(f"{name_or_path}.toml")) as path:
             return _load_file(path, overrides or {})
@@ -151,4 +152,4 @@ def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfil
 
 
 def _built_in() -> Any:
-    return files(__package__).joinpath("scenarios")
+    return files("power_sim").joinpath("scenarios")

@@ -18,7 +18,8 @@ class OrbitSection:
     """Where the craft is, when the mission starts, and how time is cut into slots."""
 
     kind: str = key("tle", choices=("tle", "sgp4", "keplerian", "ideal", "sortie"))
-    """``tle``: SGP4 from two lines; ``sgp4``: SGP4 from the mean elements below; ``keplerian``: J2 ellipse; ``ideal``: the paper's circle;
+    """``tle``: SGP4 from two lines; ``sgp4``: SGP4 from the mean elements below; ``keplerian``: J2 ellipse;
+    ``ideal``: the paper's circle;
     ``sortie``: a UAV's flight."""
     start_utc: str = "2023-10-16T00:00:00Z"
     window_days: float = key(0.0, low=0.0, high=400.0)
@@ -56,7 +57,8 @@ class PowerSection:
     kind: str = key("physical", choices=("physical", "paper"))
     """``paper``: the budgets (3) to (7) of LEO-IISat; ``physical``: sunlight on panels, a battery that remembers."""
     panel_mount: str = key("body", choices=("body", "fixed", "one-axis", "tracking", "none"))
-    """``body``: six faces, nadir pointing; ``fixed``: zenith; ``one-axis``: turned about the orbit normal; ``tracking``: to the Sun."""
+    """``body``: six faces, nadir pointing; ``fixed``: zenith; ``one-axis``: turned about the orbit normal;
+    ``tracking``: to the Sun."""
     panel_m2: float = key(0.0, low=0.0, high=10_000.0)
     faces_m2: Mapping[str, float] = key({}, low=0.0, high=10_000.0)
     """Cell area of the faces ram, wake, nadir, zenith, north and south for ``body``."""
@@ -124,7 +126,8 @@ class WorkloadSection:
     """What arrives in each slot."""
 
     kind: str = key("ground-track", choices=("uniform", "ground-track", "trace"))
-    """``uniform``: Poisson about a mean drawn per slot; ``ground-track``: Poisson by what lies below; ``trace``: a CSV."""
+    """``uniform``: Poisson about a mean drawn per slot; ``ground-track``: Poisson by what lies below; ``trace``: a
+    CSV."""
     tile_min: float = key(0.0, low=0.0, high=1e9)
     """``uniform`` only: range of the mean."""
     tile_max: float = key(0.0, low=0.0, high=1e9)

@@ -143,7 +143,7 @@ class Simulator:
             ahead_net_j=tuple(net.tolist()),
             ahead_value=tuple(value.tolist()),
             arrived_tile=int(craft.arrived_tile),
-            queued_tile=int(craft.waiting_tile - craft.arrived_tile),
+            queued_tile=int(craft.queued_tile),
             value_per_correct=craft.value_per_correct,
             difficulty_frac=1.0 - sum(craft.accuracy_frac) / len(craft.accuracy_frac),
             cover=line.covers[craft.main_cover()],
@@ -164,7 +164,8 @@ class Simulator:
     def advance(self, work: Work, option: Option | None) -> Outcome:
         """Do a slot's work, as ``admit`` returned it, and move to the next slot.
 
-        The joules are the work's own, so that a replay may hand in measured ones. Where the scenario hides its draws, accuracy and joules
+        The joules are the work's own, so that a replay may hand in measured ones. Where the scenario hides its draws,
+        accuracy and joules
         are as drawn, and tiles that the true joules do not allow are left over.
         """
         self._refuse_after_the_end()
@@ -224,7 +225,7 @@ class Simulator:
             unserved_j=craft.unserved_j,
             charge_j=craft.charge_j,
             shed_tile=int(craft.shed_tile),
-            queued_tile=int(sum(craft.queue_tile)),
+            queued_tile=int(craft.queued_tile),
             temperature_k=craft.temperature_k,
             sent_byte=int(craft.sent_byte),
             backlog_byte=int(craft.backlog_byte),

@@ -1,6 +1,7 @@
 """One time slot as a policy sees it, and what a choice would take from it.
 
-The same ``SlotState`` is built for training, for a replay and in flight; ``admit`` is the only place that turns a choice
+The same ``SlotState`` is built for training, for a replay and in flight; ``admit`` is the only place that turns a
+choice
 into work, so that the simulator, the shield and the daemon can never disagree about what fits.
 """
 
@@ -87,7 +88,8 @@ class SlotState:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a choice does to a slot: tiles worked on, joules above idle, seconds busy, and what stopped it from doing more."""
+    """What a choice does to a slot: tiles worked on, joules above idle, seconds busy, and what stopped it from doing
+    more."""
 
     tile: int
     energy_j: float

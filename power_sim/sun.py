@@ -12,7 +12,8 @@ from .frames import FloatArray, julian_century
 def sun_eci_m(unix_s: ArrayLike) -> FloatArray:
     """Return the geocentric Sun, equator and equinox of date, as (..., 3) in metres, light time included.
 
-    Equation of the centre plus the five largest planetary and lunar terms, aberration and the main nutation in obliquity
+    Equation of the centre plus the five largest planetary and lunar terms, aberration and the main nutation in
+    obliquity
     (Meeus, Astronomical Algorithms, chapter 25). The equinox is the mean one, as in SGP4's frame.
 
     >>> sun = sun_eci_m(702_950_400.0)  # 1992 April 11 0 h; the equinox was three weeks before, so the Sun is north
@@ -59,4 +60,4 @@ def beta_angle_rad(r_eci_m: FloatArray, v_eci_m_s: FloatArray, sun_m: FloatArray
     """Return the Sun's elevation above the orbit plane, for (..., 3) arrays."""
     normal = np.cross(r_eci_m, v_eci_m_s)
     cosine = np.sum(normal * sun_m, axis=-1) / (np.linalg.norm(normal, axis=-1) * np.linalg.norm(sun_m, axis=-1))
-    return np.arcsin(np.clip(cosine, -1.0, 1.0))
+    return np.asarray(np.arcsin(np.clip(cosine, -1.0, 1.0)))

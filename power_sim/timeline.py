@@ -166,7 +166,8 @@ def build_timeline(scenario: Scenario, orbits: float) -> Timeline:
 def charge_floor_j(plant: Plant, harvest_j: FloatArray, load_j: FloatArray) -> FloatArray:
     """Return the charge needed at the end of each slot so that idling from there never goes below the reserve.
 
-    Computed backwards; the end of the window needs the reserve alone. Where even a full battery would not do, it is the capacity.
+    Computed backwards; the end of the window needs the reserve alone. Where even a full battery would not do, it is
+    the capacity.
     """
     net = harvest_j - load_j
     gain = np.minimum(np.maximum(net, 0.0) * plant.charge_eff_frac, plant.max_charge_j)
@@ -217,7 +218,8 @@ def _workload(scenario: Scenario, track: Track) -> tuple[tuple[str, ...], FloatA
 
 
 def read_trace(path: Path, covers: tuple[str, ...], slots: int) -> FloatArray:
-    """Return recorded arrivals (slots, covers) from a CSV with the columns slot, cover, tile; gaps and repeats are refused."""
+    """Return recorded arrivals (slots, covers) from a CSV with the columns slot, cover, tile; gaps and repeats are
+    refused."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
@@ -243,4 +245,4 @@ def read_trace(path: Path, covers: tuple[str, ...], slots: int) -> FloatArray:
         raise ScenarioError(
             f"{path}: slot {missing[0]} of {slots} is missing. Give every slot, 0 tiles where nothing arrived."
         )
-    return np.nan_to_num(tiles)
+    return np.asarray(np.nan_to_num(tiles))

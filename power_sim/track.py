@@ -58,7 +58,8 @@ class Track:
     slot_s: float
 
     def cover_s(self, names: tuple[str, ...]) -> FloatArray:
-        """Return (slots, covers): seconds over each cover. Covers of the map that are not named count as ``land``, if that is."""
+        """Return (slots, covers): seconds over each cover. Covers of the map that are not named count as ``land``, if
+        that is."""
         codes = cover_map()[1]
         out = np.zeros((self.slots, len(names)))
         for code, name in enumerate(codes):
@@ -89,8 +90,8 @@ def state_at(orbit: OrbitSection, unix_s: FloatArray, source: str = "orbit") -> 
         age_days = abs(start - epoch_unix_s(record)) / DAY_S
         if age_days > orbit.max_tle_age_days:
             raise OrbitError(
-                f"{source}: orbit.tle is {age_days:.0f} days from start_utc = {orbit.start_utc}, more than max_tle_age_days = "
-                f"{orbit.max_tle_age_days:g}. Use newer elements or another start."
+                f"{source}: orbit.tle is {age_days:.0f} days from start_utc = {orbit.start_utc}, more than "
+                f"max_tle_age_days = {orbit.max_tle_age_days:g}. Use newer elements or another start."
             )
         return propagate_sgp4(record, unix_s)
     if orbit.kind == "sgp4":
@@ -126,7 +127,7 @@ def _period_s(scenario: Scenario, start: float) -> float:
 def _fly_orbit(scenario: Scenario, start: float, slots: int, episode: int) -> Track:
     slot_s = scenario.orbit.slot_s
     step_s = slot_s / STEPS_PER_SLOT
-    times = start + step_s * np.arange(slots * STEPS_PER_SLOT + 1)
+    times = start + step_s * np.arange(slots * STEPS_PER_SLOT + 1, dtype=np.float64)
     r, v = state_at(scenario.orbit, times, scenario.name)
     sun = sun_eci_m(times)
     penumbra, umbra = shadow_margins_rad(r, sun)
@@ -228,8 +229,8 @@ def _fly_flat(scenario: Scenario, orbits: float) -> Track:
     """The paper's circle over nowhere in particular, or a UAV's flight along a line: no eclipse, no geometry."""
     orbit = scenario.orbit
     slots = max(1, round(orbits * orbit.slots_per_orbit))
-    start = unix_from_utc(orbit.start_utc) + orbit.slot_s * np.arange(slots)
-    index = np.arange(slots) % orbit.slots_per_orbit
+    start = unix_from_utc(orbit.start_utc) + orbit.slot_s * np.arange(slots, dtype=np.float64)
+    index = np.arange(slots, dtype=np.float64) % orbit.slots_per_orbit
     lit = np.ones(slots)
     eclipse_in, sunrise_in = np.full(slots, FAR_S), np.zeros(slots)
     if orbit.kind == "ideal":
@@ -239,7 +240,7 @@ def _fly_flat(scenario: Scenario, orbits: float) -> Track:
         sunrise_in = np.where(index < lit_slots, 0, orbit.slots_per_orbit - index) * orbit.slot_s
         lat, lon = np.zeros(slots), 2 * math.pi * index / orbit.slots_per_orbit - math.pi
     else:
-        east = orbit.speed_m_s * orbit.slot_s * (np.arange(slots) + 0.5) / EARTH_MEAN_RADIUS_M
+        east = orbit.speed_m_s * orbit.slot_s * (np.arange(slots, dtype=np.float64) + 0.5) / EARTH_MEAN_RADIUS_M
         lat = np.full(slots, math.radians(orbit.latitude_deg))
         lon = math.radians(orbit.longitude_deg) + east / math.cos(math.radians(orbit.latitude_deg))
     steps = (slots, STEPS_PER_SLOT)
