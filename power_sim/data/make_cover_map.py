@@ -86,8 +86,16 @@ def decode_rings(topology: dict) -> list[np.ndarray]:
     for geometry in topology["objects"]["land"]["geometries"]:
         for polygon in geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]:
             for ring in polygon:
-                rings.append(np.concatenate([arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring]))
+                rings.append(unwrap(np.concatenate([arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring])))
     return rings
+
+
+def unwrap(ring: np.ndarray) -> np.ndarray:
+    """Return a ring without jumps at the antimeridian; one that goes around the South Pole is closed along -90 degrees."""
+    ring = np.column_stack([np.unwrap(ring[:, 0], period=360.0), ring[:, 1]])
+    if abs(ring[-1, 0] - ring[0, 0]) < 180:
+        return ring
+    return np.vstack([ring, [ring[-1, 0], -90.0], [ring[0, 0], -90.0], ring[:1]])
 
 
 def rasterise(rings: list[np.ndarray]) -> np.ndarray:
@@ -102,7 +110,8 @@ def rasterise(rings: list[np.ndarray]) -> np.ndarray:
         crosses = (start[:, 1] > latitude) != (end[:, 1] > latitude)
         a, b = start[crosses], end[crosses]
         longitude = np.sort(a[:, 0] + (latitude - a[:, 1]) / (b[:, 1] - a[:, 1]) * (b[:, 0] - a[:, 0]))
-        land[row] = np.searchsorted(longitude, west) % 2 == 1
+        turns = sum(np.searchsorted(longitude, west + turn) for turn in (-360, 0, 360))  # rings run past +-180
+        land[row] = turns % 2 == 1
     return land
 
 
