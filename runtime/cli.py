@@ -151,6 +151,12 @@ def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, a
 )
 @click.option("--batch", type=click.IntRange(1, 256), default=32, show_default=True, help="Tiles per engine call.")
 @click.option(
+    "--bands", help="Band names of the scenes in file order, such as red,green,blue, where the files say nothing."
+)
+@click.option(
+    "--range", "value_range", type=(float, float), help="LOW HIGH: what is 0 and 255 in 16-bit and float scenes."
+)
+@click.option(
     "--overlap",
     "overlap_px",
     type=click.IntRange(0),
@@ -159,14 +165,15 @@ def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, a
     help="Overlap of neighbouring tiles in pixels.",
 )
 @json_option
-def infer(package: Path, scene: tuple[Path, ...], out: Path, batch: int, overlap_px: int, as_json: bool) -> None:
+def infer(package: Path, scene: tuple[Path, ...], out: Path, bands: str | None, as_json: bool, **given: Any) -> None:
     """Run PACKAGE over each SCENE once: a raster in, GeoJSON out."""
     from .infer import infer_scenes
 
-    result = infer_scenes(
-        open_package(package), scene, out, batch=batch, overlap_px=overlap_px, progress=Progress(sys.stderr)
-    )
+    names = tuple(bands.split(",")) if bands else ()
+    result = infer_scenes(open_package(package), scene, out, band_names=names, progress=Progress(sys.stderr), **given)
     show(result.summary(), as_json, result.table())
+    if not result.complete:
+        raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
 
 
 @cli.command()

@@ -56,10 +56,12 @@ def ground_track(flight: Flight) -> GroundTrack:
     track: MissionTrack = flight.track
     flown = len(flight.slots)
     start_s, end_s = float(track.unix_s[0]), float(track.unix_s[max(flown - 1, 0)]) + flight.scenario.orbit.slot_s
-    if flight.scenario.orbit.kind not in ("tle", "keplerian"):
-        lit = track.sunlit_frac[:flown] > 0.5
+    if flight.scenario.orbit.kind == "ideal":  # a circle over nowhere in particular
+        nowhere = np.zeros(0)
+        return GroundTrack(nowhere, nowhere, nowhere, nowhere.astype(np.bool_))
+    if flight.scenario.orbit.kind == "sortie":
         lat, lon = np.degrees(track.latitude_rad[:flown]), np.degrees(track.longitude_rad[:flown])
-        return GroundTrack(track.unix_s[:flown], lat, lon, lit)
+        return GroundTrack(track.unix_s[:flown], lat, lon, track.sunlit_frac[:flown] > 0.5)
     unix_s = np.arange(start_s, end_s + TRACK_STEP_S / 2, TRACK_STEP_S)
     r_eci_m, _ = state_at(flight.scenario.orbit, unix_s)
     latitude_rad, longitude_rad, _ = geodetic_from_ecef(ecef_from_eci(r_eci_m, unix_s))
@@ -94,6 +96,7 @@ def finding(product: Product, sent_in_slot: Mapping[str, int], delivered: frozen
         frame_id=product.frame_id,
         slot=product.slot,
         ring_deg=() if product.footprint is None else product.footprint.ring_deg,
+        box_px=(product.row_px, product.col_px, product.edge_px),
         truth=product.truth,
         sent_in_slot=sent_in_slot.get(product.product_id),
         delivered=product.product_id in delivered,
@@ -109,7 +112,15 @@ def frame_views(scenes: SceneSource, products: Sequence[Product]) -> list[FrameV
 def frame_view(scenes: SceneSource, name: str) -> FrameView:
     """Return one scene as a JPEG of at most 640 px, with its bounds."""
     credit = next((text for key, text in CREDITS.items() if name.startswith(key)), "")
-    return FrameView(frame_id=name, title=name, credit=credit, image=thumbnail_jpeg(scenes.path_of(name), THUMBNAIL_PX))
+    frame = scenes.frame(name)
+    return FrameView(
+        frame_id=name,
+        title=name,
+        credit=credit,
+        image=thumbnail_jpeg(scenes.path_of(name), THUMBNAIL_PX),
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+    )
 
 
 def package_views(flight: Flight) -> list[PackageView]:

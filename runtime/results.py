@@ -183,10 +183,17 @@ def side_loads_j(flight: Flight) -> tuple[float, float]:
 
 def notes(flight: Flight) -> list[str]:
     """Return what a reader has to know before the numbers."""
+    published = all(slot.energy_kind == "published" for slot in flight.slots)
+    joules = (
+        "Joules, and the accuracy that a policy expects, are the published figures of the scenario; "
+        "the accuracy measured here is that of the networks that ship, on their own tiles."
+        if published
+        else "Joules are estimates: measured CPU seconds per tile times an assumed power (see each package's profile)."
+    )
     return [
         f"At most {flight.options.tiles_per_slot} of a slot's tiles were really cut and inferred; "
         "counts and joules are scaled from them to all admitted tiles.",
-        "Joules are estimates: measured CPU seconds per tile times an assumed power (see each package's profile).",
+        joules,
         "Orbit, Sun, battery and heat are simulated; tiles, networks, packets and the ground station are real.",
         "The mosaic's chips are real Sentinel-2 images; where it places them on the map is not.",
     ]
