@@ -119,6 +119,7 @@ class Trainer:
         self.recipe, self.held, self.out, self._progress = recipe, held, out, progress
         self._classes, self._edge_px = train.classes, train.pixels.shape[2]
         torch.set_num_threads(recipe.threads)
+        torch.set_flush_denormal(True)  # tiny gradients would slow a CPU down many times
         torch.manual_seed(recipe.seed)
         self._pixels, self._labels = torch.from_numpy(train.pixels), torch.from_numpy(train.labels)
         self.mean, self.std = band_statistics(train.pixels)
@@ -279,7 +280,7 @@ class Trainer:
     def _restore(self) -> None:
         stored = read_torch(self.last)
         training = stored.get("training")
-        if training is None or training["recipe"] != asdict(self.recipe):
+        if training is None or not _same_course(training["recipe"], asdict(self.recipe)):
             raise CheckpointError(
                 f"{self.last} was trained with other settings. Repeat those settings, or start anew in another folder."
             )
@@ -290,6 +291,11 @@ class Trainer:
         self._epoch, self._step, self._curve = training["epoch"], training["step"], training["curve"]
         self._best_accuracy = training["best_accuracy"]
         self._progress(f"resumed after epoch {self._epoch}")
+
+
+def _same_course(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two recipes lead to the same weights; the number of threads is a matter of the machine."""
+    return {**one, "threads": 0} == {**other, "threads": 0}
 
 
 def band_statistics(pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
