@@ -46,7 +46,7 @@ wheel-test: venv-dev ## build the wheel, install it in a clean environment, fly 
 
 resolve-jetson: venv ## the base must resolve from wheels on Python 3.10 aarch64 (JetPack 6) and 3.12 aarch64 (JetPack 7)
 	rm -rf build/jetson && mkdir -p build/jetson
-	$(BIN)/python -c "import tomllib, pathlib; print('\n'.join(tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']['dependencies']))" > build/jetson/base.txt
+	$(BIN)/python -c "from importlib.metadata import requires; print('\n'.join(r for r in requires('subsolar') if 'extra ==' not in r))" > build/jetson/base.txt
 	for v in 3.10 3.12; do $(PIP) install --quiet --dry-run --ignore-installed --target build/jetson/$$v --only-binary=:all: \
 		--implementation cp --python-version $$v --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 \
 		--platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 -r build/jetson/base.txt \
