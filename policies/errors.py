@@ -17,5 +17,9 @@ class TrainingError(PolicyError):
     """Training cannot start or go on."""
 
 
+class TrainingInterrupted(TrainingError):  # noqa: N818  it is no fault
+    """Training was stopped by hand; a checkpoint holds what was learned."""
+
+
 class EvaluationError(PolicyError):
     """Policies cannot be graded as asked."""

@@ -1,0 +1,224 @@
+"""Grades policies: one set of missions for all, simulator and shield as in a replay, the exact bound beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from power_sim.scenario import Scenario
+from power_sim.simulator import Outcome, Simulator
+from power_sim.slot import SlotState
+
+from .bound import perfect_flight, upper_bound
+from .confidence import mean_ci95, worst_decile
+from .decision import Admitted, Policy
+from .errors import EvaluationError
+from .registry import make_policy
+from .shield import Shield
+from .worth import worth_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+RAW = "raw:"
+"""Prefix of a policy that flies without the accuracy floor, as the paper's fixed models do."""
+TOLERANCE = 1e-6
+
+
+class Executor(Protocol):
+    """Runs one function over many jobs, in any order in time, with results in the order of the jobs."""
+
+    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+        """Yield the results."""
+        ...
+
+
+class Serial:
+    """Runs the jobs one after the other in this process."""
+
+    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+        """Yield the results."""
+        return map(function, jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What one policy made of one mission."""
+
+    value: float
+    energy_j: float
+    correct_tile: float
+    tile: int
+    violations: int
+    overrules: int
+    decision_us_p50: float
+    """Measured; observation, policy and shield."""
+    chosen: dict[str, int] = field(default_factory=dict)
+    """Slots per model, ``idle`` included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One mission, to be flown by several policies."""
+
+    scenario: Scenario
+    policies: tuple[str, ...]
+    seed: int
+    orbits: float | None
+    directory: Path | None
+    bound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """The flights of one mission. ``upper`` and ``feasible`` are None where no bound was asked for."""
+
+    seed: int
+    upper: float | None
+    feasible: float | None
+    flights: dict[str, Flight]
+
+
+def fly(scenario: Scenario, seed: int, policy: Policy, shield: Shield, orbits: float | None = None) -> Flight:
+    """Fly one mission to its end."""
+    simulator = Simulator(scenario, seed, orbits)
+    value = energy_j = correct = 0.0
+    tile = violations = overrules = 0
+    chosen: dict[str, int] = {}
+    took_ns: list[int] = []
+    over = False
+    while not over:
+        state = simulator.observe()
+        before_ns = time.perf_counter_ns()
+        admitted = shield.admit(state, policy)
+        took_ns.append(time.perf_counter_ns() - before_ns)
+        index = admitted.decision.option_index
+        outcome = simulator.advance(admitted.work, None if index is None else state.options[index])
+        value, energy_j = value + outcome.reward, energy_j + outcome.energy_j
+        correct, tile = correct + outcome.correct_tile, tile + outcome.tile
+        violations += len(violated(state, admitted, outcome))
+        overrules += bool(admitted.overruled)
+        chosen[admitted.decision.model] = chosen.get(admitted.decision.model, 0) + 1
+        over = outcome.truncated or outcome.terminated
+    return Flight(value, energy_j, correct, tile, violations, overrules, float(np.median(took_ns)) / 1e3, chosen)
+
+
+def violated(state: SlotState, admitted: Admitted, outcome: Outcome) -> list[str]:
+    """Return which limits a slot's choice broke, judged by what really happened."""
+    broken = ["reserve"] if outcome.reserve_violated else []
+    index = admitted.decision.option_index
+    if index is None or admitted.work.tile == 0:
+        return broken
+    option = state.options[index]
+    if admitted.work.time_s > state.time_budget_s * (1 + TOLERANCE):
+        broken.append("time")
+    if outcome.temperature_k > state.temperature_limit_k * (1 + TOLERANCE):
+        broken.append("heat")
+    if not option.healthy:
+        broken.append("health")
+    others = (o.healthy and o.accuracy_frac >= state.accuracy_floor_frac for o in state.options)
+    if option.accuracy_frac < state.accuracy_floor_frac and (state.may_idle or any(others)):
+        broken.append("floor")
+    return broken
+
+
+def grade(job: Job) -> Graded:
+    """Fly one mission with every policy of the job."""
+    scenario, worth = job.scenario, worth_of(job.scenario)
+    shield, lenient = Shield(worth), Shield(worth, keep_floor=False)
+    flights = {}
+    for spec in job.policies:
+        policy = make_policy(spec.removeprefix(RAW), scenario, seed=job.seed, directory=job.directory)
+        flights[spec] = fly(scenario, job.seed, policy, lenient if spec.startswith(RAW) else shield, job.orbits)
+    if not job.bound:
+        return Graded(job.seed, None, None, flights)
+    best = perfect_flight(scenario, job.seed, job.orbits)
+    feasible = max([best, *(flight.value for spec, flight in flights.items() if not spec.startswith(RAW))])
+    return Graded(job.seed, upper_bound(scenario, job.seed, job.orbits), feasible, flights)
+
+
+def evaluate(
+    scenario: Scenario,
+    policies: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    orbits: float | None = None,
+    directory: Path | None = None,
+    executor: Executor | None = None,
+    bound: bool = True,
+    progress: Callable[[int, int, str], None] = lambda done, of, line: None,
+) -> dict[str, Any]:
+    """Return the grades of ``policies`` over the missions of ``seeds`` as the JSON of ``subsolar evaluate``.
+
+    Regret is (bound - value) / bound per mission, with the bound's upper side, so that it is never flattered. Intervals
+    are 95 % over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError`` and what
+    ``make_policy`` raises. Figures named ``_us_`` are measured; nothing else depends on the machine or the executor.
+    """
+    if not seeds or not policies:
+        raise EvaluationError("There is nothing to evaluate. Name at least one policy and one seed.")
+    for spec in policies:
+        make_policy(spec.removeprefix(RAW), scenario, seed=0, directory=directory)
+    jobs = [Job(scenario, tuple(dict.fromkeys(policies)), seed, orbits, directory, bound) for seed in seeds]
+    graded: list[Graded] = []
+    for mission in (executor or Serial()).map(grade, jobs):
+        graded.append(mission)
+        progress(len(graded), len(jobs), f"seed {mission.seed}")
+    return summarise(scenario, graded)
+
+
+def summarise(scenario: Scenario, graded: Sequence[Graded]) -> dict[str, Any]:
+    """Return the table of graded missions."""
+    names = list(graded[0].flights)
+    bounded = graded[0].upper is not None
+    upper = [mission.upper or 0.0 for mission in graded]
+    feasible = [mission.feasible or 0.0 for mission in graded]
+    report: dict[str, Any] = {"scenario": scenario.name, "scenario_sha256": scenario.sha256, "seeds": len(graded)}
+    if bounded:
+        report["bound"] = {
+            "value_mean": float(np.mean(upper)),
+            "feasible_mean": float(np.mean(feasible)),
+            "gap_frac": 1.0 - float(np.mean(feasible)) / float(np.mean(upper)),
+        }
+    report["policies"] = {name: _grade_of(graded, name, upper if bounded else None) for name in names}
+    report["gain"] = {name: {other: gain(graded, name, other) for other in names if other != name} for name in names}
+    return report
+
+
+def gain(graded: Sequence[Graded], name: str, other: str) -> dict[str, Any]:
+    """Return by how much one policy's value exceeds another's on the same missions, as a share of the other's mean."""
+    scale = abs(float(np.mean([mission.flights[other].value for mission in graded]))) or 1.0
+    paired = [(mission.flights[name].value - mission.flights[other].value) / scale for mission in graded]
+    interval = mean_ci95(paired)
+    return {"mean_frac": interval.mean, "ci95": [interval.low, interval.high]}
+
+
+def _grade_of(graded: Sequence[Graded], name: str, upper: Sequence[float] | None) -> dict[str, Any]:
+    flights = [mission.flights[name] for mission in graded]
+    value = mean_ci95([flight.value for flight in flights])
+    chosen: dict[str, int] = {}
+    for flight in flights:
+        for model, slots in flight.chosen.items():
+            chosen[model] = chosen.get(model, 0) + slots
+    grades: dict[str, Any] = {
+        "value_mean": value.mean,
+        "value_ci95": [value.low, value.high],
+        "energy_j_mean": float(np.mean([flight.energy_j for flight in flights])),
+        "accuracy_frac": sum(f.correct_tile for f in flights) / max(sum(f.tile for f in flights), 1),
+        "violations": sum(flight.violations for flight in flights),
+        "overrules_mean": float(np.mean([flight.overrules for flight in flights])),
+        "chosen_frac": {model: slots / sum(chosen.values()) for model, slots in sorted(chosen.items())},
+        "decision_us_p50": float(np.median([flight.decision_us_p50 for flight in flights])),
+    }
+    if upper is not None:
+        regret = [(best - f.value) / best if best > 0 else 0.0 for best, f in zip(upper, flights, strict=True)]
+        interval = mean_ci95(regret)
+        grades |= {
+            "regret_mean": interval.mean,
+            "regret_ci95": [interval.low, interval.high],
+            "regret_worst_decile": worst_decile(regret),
+        }
+    return grades

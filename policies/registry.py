@@ -1,0 +1,87 @@
+"""Policies by name: rules, and trained ones from the files that ship or from a user's own."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.resources import files
+from pathlib import Path
+
+from power_sim.scenario import Scenario
+
+from .decision import Policy
+from .errors import PolicyFileError, UnknownPolicyError
+from .learned import learned_policy
+from .lookahead import Lookahead, outlook_of
+from .network import load_policy_file
+from .rules import Barrier, Chance, Fixed, Greedy, Threshold
+from .worth import worth_of
+
+RULES = ("random", "greedy", "threshold", "barrier", "lookahead")
+LEARNED = ("dqn",)
+
+
+def policy_names() -> tuple[str, ...]:
+    """Return what ``make_policy`` understands; capitals stand for a name or a path."""
+    return ("fixed:NAME", *RULES, *(name for kind in LEARNED for name in (kind, f"{kind}:PATH")))
+
+
+def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | None = None) -> Policy:
+    """Return the policy that ``spec`` names, for ``scenario``.
+
+    ``seed`` matters to policies that draw. ``directory`` is where trained policies are looked for, by default those
+    that ship. Raises ``UnknownPolicyError`` for a name and ``PolicyFileError`` for a file that cannot be used.
+    """
+    kind, _, argument = spec.partition(":")
+    if kind == "fixed":
+        return _fixed(argument, scenario)
+    if kind in LEARNED:
+        path = Path(argument) if argument else _shipped(kind, scenario, directory)
+        return learned_policy(kind, load_policy_file(path), scenario, path.name)
+    if kind not in RULES or argument:
+        close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed"], n=1)
+        hint = f"Did you mean {close[0]}?" if close and not argument else f"Use one of {', '.join(policy_names())}."
+        raise UnknownPolicyError(f"There is no policy {spec!r}. {hint}")
+    return _rule(kind, scenario, seed)
+
+
+def fixed_names(scenario: Scenario) -> tuple[str, ...]:
+    """Return the fixed policies of a scenario, one for each network of its pool."""
+    return tuple(dict.fromkeys(f"fixed:{model.name}" for model in scenario.pool.models))
+
+
+def shipped_path(kind: str, scenario: Scenario, directory: Path | None = None) -> Path:
+    """Return where the trained policy of a kind lies for a scenario."""
+    folder = directory if directory is not None else Path(str(files(__package__).joinpath("shipped")))
+    return folder / f"{kind}-{scenario.name}.npz"
+
+
+def _rule(kind: str, scenario: Scenario, seed: int) -> Policy:
+    worth = worth_of(scenario)
+    if kind == "random":
+        return Chance(seed)
+    if kind == "greedy":
+        return Greedy(worth)
+    if kind == "threshold":
+        return Threshold(worth=worth)
+    if kind == "barrier":
+        return Barrier(worth=worth)
+    return Lookahead(outlook_of(scenario), worth)
+
+
+def _fixed(name: str, scenario: Scenario) -> Policy:
+    known = list(dict.fromkeys(model.name for model in scenario.pool.models))
+    if name not in known:
+        asked = f"no network {name!r}" if name else "no network named in 'fixed:'"
+        raise UnknownPolicyError(f"{scenario.name} has {asked}. Use fixed: with one of {', '.join(known)}.")
+    return Fixed(name)
+
+
+def _shipped(kind: str, scenario: Scenario, directory: Path | None) -> Path:
+    path = shipped_path(kind, scenario, directory)
+    if not path.is_file():
+        there = sorted(p.stem.removeprefix(f"{kind}-") for p in path.parent.glob(f"{kind}-*.npz"))
+        raise PolicyFileError(
+            f"No trained {kind} for {scenario.name}{f' (there is one for {chr(44).join(there)})' if there else ''}. "
+            f"Train one: subsolar train {kind} --scenario {scenario.name}"
+        )
+    return path
