@@ -32,6 +32,9 @@ POINTS: dict[str, str] = {
     "ground.commit.before_fsync": "what arrived is written, not durable",
     "ground.commit.after_fsync": "what arrived is durable, no acknowledgement has left",
     "ground.acknowledge.after_send": "an acknowledgement has left",
+    "cfdp.log.before_fsync": "the state of file transfers is written, not durable",
+    "cfdp.log.after_fsync": "the state of file transfers is durable",
+    "cfdp.keep.before_rename": "a file is whole and verified, not yet at its place",
     "ground.geojson.before_rename": "the new map is written beside the old one",
 }
 

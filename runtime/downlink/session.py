@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..cfdp import CfdpEntity
 from ..faults import fault
 from ..store.products import ProductStore, Transfer
 from ..wire.codec import MalformedError
@@ -46,6 +47,9 @@ class PassReport:
     silent: bool
     """The ground did not answer."""
     text: str
+    file_byte: int = 0
+    """Of ``sent_byte``, what files took."""
+    delivered_file: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class Pacing:
     """Packets sent before the ground is asked what it has: as many as the smallest receive buffer holds."""
     answer_s: float = 2.0
     """How long an answer may take."""
+    file_packet_byte: int = 4096
     prompts: int = 2
     """How often an answer that does not come is asked for again."""
 
@@ -69,11 +74,13 @@ class DownlinkSession:
         store: ProductStore,
         link: Link,
         *,
+        files: CfdpEntity | None = None,
         pacing: Pacing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._link = link
+        self._files = files
         self._pacing = pacing or Pacing()
         self._clock = clock
         self._left_byte = 0
@@ -104,7 +111,40 @@ class DownlinkSession:
                 delivered += arrived
                 if silent or not ids:
                     break
-        return self._report(slot, budget_byte, len(sent), delivered, repeated, silent=silent)
+        report = self._report(slot, budget_byte, len(sent), delivered, repeated, silent=silent)
+        if self._files is None or silent or budget_byte <= PROMPT_BYTE:
+            return report
+        return self._run_files(self._files, report)
+
+    def _run_files(self, files: CfdpEntity, report: PassReport) -> PassReport:
+        """Spend what products have left over on files; what is missing of one goes on in the next pass."""
+        start_byte, in_window, unanswered = self._left_byte, 0, 0
+        files.resume(self._clock())
+        while unanswered <= self._pacing.prompts:
+            room_byte = min(self._pacing.file_packet_byte, self._left_byte) - OVERHEAD_BYTE
+            raw = files.take(room_byte, self._clock())
+            if raw is not None:
+                self._control_sequence += 1
+                self._send(build(Apid.FILES, self._control_sequence, raw, time_unix_s=self._time_unix_s))
+                in_window = 0 if in_window >= self._pacing.window_packet else in_window + 1
+                if in_window == self._pacing.window_packet:
+                    files.ask_progress()
+                answer = self._link.receive(self._pacing.answer_s if in_window == 0 else 0.0)
+            elif files.waiting:
+                answer = self._link.receive(self._pacing.answer_s)
+                unanswered = 0 if answer is not None else unanswered + 1
+                files.tick(self._clock())
+            else:
+                break
+            if answer is not None:
+                self._read(answer)
+        files.suspend("the pass is over")
+        delivered = sum(one.good and not one.received for one in files.reports)
+        files.reports.clear()
+        file_byte = start_byte - self._left_byte
+        text = f"{report.text}; {file_byte} bytes of files, {delivered} complete, {files.open_files} under way"
+        sent_byte = report.sent_byte + file_byte
+        return replace(report, sent_byte=sent_byte, file_byte=file_byte, delivered_file=delivered, text=text)
 
     def _round(self, slot: int) -> tuple[tuple[str, ...], int, bool]:
         """Send one transfer; return the ids it carried, how many arrived, and whether nobody answered."""
@@ -200,6 +240,9 @@ class DownlinkSession:
     def _read(self, raw: bytes) -> Acknowledgement | None:
         try:
             packet = parse(raw)
+            if packet.apid == Apid.FILES_UP and self._files is not None:
+                self._files.insert(packet.data, self._clock())
+                return None
             if packet.apid != Apid.ACKNOWLEDGE:
                 raise MalformedError("apid", packet.apid.name)
             return decode_acknowledgement(packet.data)

@@ -16,12 +16,12 @@ class DirectLink:
 
     def send(self, packet: bytes) -> None:
         """Let the station take ``packet``; raises StoreError where it cannot keep it."""
-        answer = self.receiver.insert(packet)
-        if answer is not None:
-            self._answers.append(answer)
+        self._answers.extend(self.receiver.insert(packet))
 
     def receive(self, timeout_s: float = 0.0) -> bytes | None:
-        """The oldest answer, or None; waiting would bring no other."""
+        """The oldest answer, or None. Waiting lets the station act by itself, as the absence of packets does."""
+        if not self._answers and timeout_s > 0:
+            self._answers.extend(self.receiver.idle())
         return self._answers.popleft() if self._answers else None
 
     def close(self) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from ..cfdp import CfdpEntity
 from ..errors import StoreError
 from ..faults import fault
 from ..wire.codec import MalformedError
 from ..wire.messages import Acknowledgement, decode_housekeeping, encode_acknowledgement, to_ranges
-from ..wire.packets import Apid, Packet, build, parse
+from ..wire.packets import MAX_PACKET_BYTE, OVERHEAD_BYTE, Apid, Packet, build, parse
 from ..wire.payload import Batch, decode_batch
 from .archive import Archive
 from .reassembly import Reassembler
@@ -24,8 +27,12 @@ COMMIT_EVERY = 256
 class Receiver:
     """Checks, joins and keeps what arrives; refuses the rest and counts why. Any bytes may be inserted."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(
+        self, archive: Archive, files: CfdpEntity | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._archive = archive
+        self._files = files
+        self._clock = clock
         self._reassembler = Reassembler()
         self._answers = 0
         self._uncommitted = 0
@@ -35,8 +42,8 @@ class Receiver:
         self.ended = False
         """A shutdown packet has come."""
 
-    def insert(self, raw: bytes) -> bytes | None:
-        """Take one packet; return the answer that it asks for, after all it answers for is durable.
+    def insert(self, raw: bytes) -> list[bytes]:
+        """Take one packet; return the answers that it asks for, after all they answer for is durable.
 
         Raises StoreError where the archive cannot be written; the products of that packet are then not acknowledged.
         """
@@ -47,7 +54,16 @@ class Receiver:
             return self._accept(parse(raw))
         except MalformedError as error:
             self.rejected[error.reason] += 1
-            return None
+            return []
+
+    def idle(self) -> list[bytes]:
+        """Nothing has come for a while: make durable what has, and return what file transfers have to say."""
+        self.commit()
+        if self._files is None:
+            return []
+        self._files.checkpoint()
+        self._files.tick(self._clock())
+        return self._file_answers()
 
     def commit(self) -> None:
         """Make everything received durable."""
@@ -70,13 +86,16 @@ class Receiver:
         """How many product packets have not come."""
         return len(self._sequence.missing)
 
-    def _accept(self, packet: Packet) -> bytes | None:
+    def _accept(self, packet: Packet) -> list[bytes]:
         self._uncommitted += 1
-        reply = None
+        replies: list[bytes] = []
         if packet.apid == Apid.PRODUCTS:
-            reply = self._accept_products(packet)
+            replies = self._accept_products(packet)
         elif packet.apid == Apid.PROMPT:
-            reply = self._answer(decode_batch(packet.data))
+            replies = [self._answer(decode_batch(packet.data))]
+        elif packet.apid == Apid.FILES and self._files is not None:
+            self._files.insert(packet.data, self._clock())
+            replies = self._file_answers()
         elif packet.apid == Apid.HOUSEKEEPING:
             self.housekeeping = asdict(decode_housekeeping(packet.data))
         elif packet.apid == Apid.CONTROL and packet.data == SHUTDOWN:
@@ -85,18 +104,29 @@ class Receiver:
             raise MalformedError("apid", f"{packet.apid.name} is not for this station")
         if self._uncommitted >= COMMIT_EVERY:
             self.commit()
-        return reply
+        return replies
 
-    def _accept_products(self, packet: Packet) -> bytes | None:
+    def _file_answers(self) -> list[bytes]:
+        assert self._files is not None
+        answers: list[bytes] = []
+        while (raw := self._files.take(MAX_PACKET_BYTE - OVERHEAD_BYTE, self._clock())) is not None:
+            self._answers += 1
+            answers.append(build(Apid.FILES_UP, self._answers, raw))
+        for report in self._files.reports:
+            self.counts["files" if report.good else "failed_files"] += 1
+        self._files.reports.clear()
+        return answers
+
+    def _accept_products(self, packet: Packet) -> list[bytes]:
         number = self._sequence.observe(packet.sequence)
         payload = self._reassembler.insert(number, packet.flags, packet.data)
         if payload is None:
-            return None
+            return []
         batch = decode_batch(payload)
         new = self._archive.insert(batch)
         self.counts["products"] += new
         self.counts["duplicates"] += len(batch.products) - new
-        return self._answer(batch) if batch.prompt else None
+        return [self._answer(batch)] if batch.prompt else []
 
     def _answer(self, batch: Batch) -> bytes:
         self.commit()

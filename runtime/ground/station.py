@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..cfdp import GROUND_ID, Bounds, CfdpEntity, TransactionLog
 from ..downlink.links import Link, UdpLink
 from ..errors import LinkError, StoreError
 from ..faults import fault
@@ -20,6 +21,8 @@ from .geojson import replace_durably, write_geojson
 from .receiver import SHUTDOWN, Receiver
 
 POLL_S = 0.25
+ANSWER_BYTE = 1000
+"""The longest answer about a file; what is missing beyond that is asked for in several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class GroundReport:
     """Refused packets by reason."""
     housekeeping: dict[str, Any] | None
     """The last state that the spacecraft reported."""
+    files: int
+    """Files received whole, in the folder ``files``."""
+    failed_files: int
 
 
 def run_ground(
@@ -76,10 +82,9 @@ def _listen(
     *,
     allow_shutdown: bool,
 ) -> GroundReport:
-    with closing(open_archive(out)) as archive, closing(UdpLink.bind(listen)) as link:
+    with opened(out) as (archive, receiver), closing(UdpLink.bind(listen)) as link:
         host, port = link.address
         announce(json.dumps({"listening": f"{host}:{port}", "host": host, "port": port, "out": str(out)}))
-        receiver = Receiver(archive)
         serve(link, receiver, stop=lambda: stop() or (allow_shutdown and receiver.ended), record=record)
         return finish(out, archive, receiver)
 
@@ -89,12 +94,9 @@ def serve(link: Link, receiver: Receiver, *, stop: Callable[[], bool], record: P
     with _recorder(record) as keep:
         while not stop():
             raw = link.receive(POLL_S)
-            if raw is None:
-                receiver.commit()
-                continue
-            keep(raw)
-            answer = receiver.insert(raw)
-            if answer is not None:
+            if raw is not None:
+                keep(raw)
+            for answer in receiver.idle() if raw is None else receiver.insert(raw):
                 link.send(answer)
                 fault("ground.acknowledge.after_send")
     receiver.commit()
@@ -106,21 +108,27 @@ def run_recording(recording: Path, out_dir: Path) -> GroundReport:
         data = recording.read_bytes()
     except OSError as error:
         raise LinkError(f"Cannot read {recording}: {error}. Give a file of space packets.") from error
-    with closing(open_archive(out_dir)) as archive:
-        receiver = Receiver(archive)
+    with opened(out_dir) as (archive, receiver):
         for raw in split_stream(data):
             receiver.insert(raw)
         receiver.commit()
         return finish(out_dir, archive, receiver)
 
 
-def open_archive(out_dir: Path) -> Archive:
-    """The archive of ``out_dir``, made where there is none; raises StoreError where that cannot be."""
+@contextmanager
+def opened(out_dir: Path) -> Iterator[tuple[Archive, Receiver]]:
+    """The archive of ``out_dir`` and a receiver on it, made where there is none. Raises StoreError."""
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"Cannot use {out_dir}: {error}. Choose a folder that you may write to.") from error
-    return Archive(out_dir / "ground.sqlite")
+    with (
+        closing(Archive(out_dir / "ground.sqlite")) as archive,
+        closing(TransactionLog(out_dir / "cfdp.sqlite")) as log,
+    ):
+        files = CfdpEntity(GROUND_ID, out_dir / "files", log, bounds=Bounds(pdu_byte=ANSWER_BYTE))
+        with closing(files):
+            yield archive, Receiver(archive, files)
 
 
 def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
@@ -137,6 +145,8 @@ def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
         repeated_packet=receiver.repeated_packet,
         rejected=dict(sorted(receiver.rejected.items())),
         housekeeping=receiver.housekeeping,
+        files=receiver.counts["files"],
+        failed_files=receiver.counts["failed_files"],
     )
     path = out_dir / "ground.json"
     part = path.with_name("ground.json.part")

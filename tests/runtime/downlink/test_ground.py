@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from spacepackets.ccsds.spacepacket import SequenceFlags
 
+from runtime.cfdp import BOARD_ID, GROUND_ID, CfdpEntity, TransactionLog
 from runtime.downlink import DownlinkSession
 from runtime.downlink.links import UdpLink
 from runtime.errors import LinkError, StoreError
@@ -205,6 +206,26 @@ def test_a_shutdown_packet_ends_a_station_that_allows_it(tmp_path: Path, make_pr
     report = run_ground(out=tmp_path, announce=speak, stop=lambda: False, allow_shutdown=True, record=record)
     assert report["products"] == 1
     assert run_ground(out=tmp_path / "again", recorded=record)["products"] == 1
+
+
+def test_a_file_goes_down_beside_the_products_and_on_over_passes(tmp_path: Path, make_slot: MakeSlot) -> None:
+    chip = tmp_path / "chip.png"
+    chip.write_bytes(bytes(range(256)) * 800)
+    with ExitStack() as stack:
+        ground = stack.enter_context(GroundProcess.start(tmp_path / "ground"))
+        store = stack.enter_context(ProductStore(tmp_path / "store.sqlite"))
+        log = stack.enter_context(closing(TransactionLog(tmp_path / "cfdp.sqlite")))
+        files = stack.enter_context(closing(CfdpEntity(BOARD_ID, tmp_path / "uplinked", log)))
+        link = stack.enter_context(closing(ground.connect()))
+        store.commit_slot(*make_slot(0, 50))
+        files.send(chip, "chips/one.png", GROUND_ID)
+        session = DownlinkSession(store, link, files=files)
+        first, second = session.run_pass(0, 100_000), session.run_pass(1, 150_000)
+        assert (first.delivered_product, first.delivered_file, second.delivered_file) == (50, 0, 1)
+        assert 90_000 < first.sent_byte <= 100_000
+        assert "1 complete" in second.text
+        assert ground.stop()["files"] == 1
+    assert (tmp_path / "ground" / "files" / "chips" / "one.png").read_bytes() == chip.read_bytes()
 
 
 def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:

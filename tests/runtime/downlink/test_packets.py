@@ -149,7 +149,7 @@ def test_a_long_payload_is_cut_and_numbered() -> None:
 def test_r23_each_kind_of_bad_packet_has_its_own_reason() -> None:
     good = build(Apid.PRODUCTS, 5, b"payload")
     assert refused(parse, b"") == "size"
-    assert refused(parse, good + bytes(5000)) == "size"
+    assert refused(parse, good + bytes(9000)) == "size"
     assert refused(parse, good[:-1]) == "length"
     assert refused(parse, good + b"x") == "length"
     assert refused(parse, good[:-3] + b"X" + good[-2:]) == "crc"

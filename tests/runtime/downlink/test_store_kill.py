@@ -43,7 +43,9 @@ def test_r01_i1_i2_i5_a_kill_at_any_point_neither_loses_nor_doubles(
     again = fly(tmp_path)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == undisturbed
-    assert len(json.loads((tmp_path / "products.geojson").read_text())["features"]) == undisturbed["received"]
+    assert (
+        len(json.loads((tmp_path / "ground" / "products.geojson").read_text())["features"]) == undisturbed["received"]
+    )
 
 
 @pytest.mark.parametrize("nth", [2, 3, 5, 8])
@@ -59,7 +61,7 @@ def test_r01_a_kill_later_in_the_mission_is_no_different(
 
 def test_every_fault_point_stands_in_the_code_and_every_one_in_the_code_is_listed(repo: Path) -> None:
     sources = [path for path in (repo / "runtime").rglob("*.py") if path.name != "faults.py"]
-    quoted = re.compile(r'"((?:store|downlink|ground)\.[a-z]+\.[a-z_]+)"')
+    quoted = re.compile(r'"((?:store|downlink|ground|cfdp)\.[a-z]+\.[a-z_]+)"')
     named = {name for path in sources for name in quoted.findall(path.read_text()) if not name.endswith(".part")}
     assert named == set(POINTS)
 
