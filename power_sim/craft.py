@@ -17,11 +17,13 @@ from .timeline import ZERO_C_K, Timeline
 
 _TINY = 1e-9
 _INF = float("inf")
+TRACE = 1e-12
+"""Value of a trace of average tiles that always waits, so that an empty slot has an accuracy too."""
 _admitted_tile = on_numbers(dynamics.admitted_tile)
 _budget_j = on_numbers(dynamics.budget_j)
 _paper_budget_j = on_numbers(dynamics.paper_budget_j)
-_settle = on_numbers(dynamics.settle)
-_paper_settle = on_numbers(dynamics.paper_settle)
+_next_charge_j = on_numbers(dynamics.next_charge_j)
+_paper_next_charge_j = on_numbers(dynamics.paper_next_charge_j)
 _heat_budget_j = on_numbers(dynamics.heat_budget_j)
 _time_budget_s = on_numbers(dynamics.time_budget_s)
 _next_temperature_k = on_numbers(dynamics.next_temperature_k)
@@ -49,7 +51,7 @@ class Craft:
         self._worth_rows = timeline.accuracy * timeline.value
         self._worth: list[list[float]] = self._worth_rows.tolist()
         self._values = timeline.value
-        self._mean_accuracy: list[float] = timeline.accuracy.mean(axis=1).tolist()
+        self._trace: list[float] = (timeline.accuracy.mean(axis=1) * TRACE).tolist()
         self._no_tiles = [0.0] * len(self._value)
         self._no_worth = [0.0] * len(models)
         self._keeps = bool(sum(self._queued)) and plant.queue_max_tile > 0
@@ -125,10 +127,11 @@ class Craft:
         slot, plant = self.slot, self.plant
         at = self.first + slot
         harvest, load = self._harvest[at], self._load[at]
-        settle = _paper_settle if plant.paper else _settle
-        charge, self.spilled_j, self.lost_j, unserved = settle(plant, self.charge_j, harvest, load, energy_j)
+        self.before_j = before = self.charge_j
+        change = _paper_next_charge_j if plant.paper else _next_charge_j
+        charge, unserved = change(plant, before, harvest, load, energy_j)
         self.charge_j, self.unserved_j, self.harvested_j, self.spent_j = charge, unserved, harvest, energy_j
-        self.drawn_j = energy_j if plant.paper else load + energy_j - unserved
+        self.load_j = 0.0 if plant.paper else load
         tolerance = _TINY * plant.capacity_j
         least = plant.reserve_j if plant.paper else self._floor[at]
         self.reserve_violated = energy_j > 0 and charge < least - tolerance
@@ -162,7 +165,8 @@ class Craft:
             value += self._queue_value
             worth = [a + q for a, q in zip(worth, self._queue_worth)]  # noqa: B905
         self.value_per_correct = value / waiting if waiting > 0 else 0.0
-        accuracy = [right / value for right in worth] if value > 0 else self._mean_accuracy
+        scale = 1.0 / (value + TRACE)
+        accuracy = [(right + trace) * scale for right, trace in zip(worth, self._trace)]  # noqa: B905
         if not self._visible:
             self.energy_j, self.time_s = self._shown
         elif self._constant:

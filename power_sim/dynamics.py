@@ -57,33 +57,44 @@ def paper_budget_j(
     return ops.where(slots_left > 0, (charge_j - plant.reserve_j) / ops.maximum(slots_left, 1.0), harvest_j - share_j)
 
 
-def settle(
+def next_charge_j(
     ops: Ops, plant: Plant, charge_j: Value, harvest_j: Value, load_j: Value, energy_j: Value
-) -> tuple[Value, Value, Value, Value]:
-    """Return (charge, spilled, lost, unserved) in joules after a slot.
+) -> tuple[Value, Value]:
+    """Return (charge, unserved) in joules after a slot: what is left stored, and the load an empty battery did not
+    carry.
 
-    harvest + unserved = load + energy + spilled + lost + (charge after - charge before), to rounding.
+    A surplus is stored with ``charge_eff_frac`` as far as rate and room allow, a deficit taken with
+    ``discharge_eff_frac``.
     """
     net = harvest_j - load_j - energy_j
-    surplus, deficit = ops.maximum(net, 0.0), ops.maximum(-net, 0.0)
-    room = ops.minimum(plant.capacity_j - charge_j, plant.max_charge_j)
-    stored = ops.minimum(surplus * plant.charge_eff_frac, ops.maximum(room, 0.0))
-    taken = ops.minimum(deficit / plant.discharge_eff_frac, charge_j)
-    into_battery = stored / plant.charge_eff_frac
-    given = taken * plant.discharge_eff_frac
-    return charge_j + stored - taken, surplus - into_battery, into_battery - stored + taken - given, deficit - given
+    gain = ops.minimum(ops.maximum(net, 0.0) * plant.charge_eff_frac, plant.max_charge_j)
+    need = ops.maximum(-net, 0.0) / plant.discharge_eff_frac
+    unserved = ops.maximum(need - charge_j, 0.0) * plant.discharge_eff_frac
+    return ops.maximum(ops.minimum(charge_j + gain, plant.capacity_j) - need, 0.0), unserved
 
 
-def paper_settle(
+def paper_next_charge_j(
     ops: Ops, plant: Plant, charge_j: Value, harvest_j: Value, share_j: Value, energy_j: Value
-) -> tuple[Value, Value, Value, Value]:
-    """Return (charge, spilled, lost, unserved) of LEO-IISat: a fixed share is stored in sunlight, shadow lives on the
-    battery."""
+) -> tuple[Value, Value]:
+    """Return (charge, unserved) of LEO-IISat: a fixed share is stored in sunlight, shadow lives on the battery."""
     stored = ops.minimum(share_j, plant.capacity_j - charge_j)
-    lit = harvest_j > 0.0
-    taken = ops.where(lit, 0.0, energy_j)
-    spilled = ops.where(lit, harvest_j - stored - energy_j, 0.0)
-    return charge_j + stored - taken, spilled, 0.0 * spilled, 0.0 * spilled
+    return charge_j + stored - ops.where(harvest_j > 0.0, 0.0, energy_j), 0.0 * charge_j
+
+
+def spilled_and_lost_j(
+    plant: Plant, before_j: float, after_j: float, harvest_j: float, load_j: float, energy_j: float, unserved_j: float
+) -> tuple[float, float]:
+    """Return where the rest of a slot's energy went: sunlight that nothing took, and losses in the battery.
+
+    harvest + unserved = load + energy + spilled + lost + (after - before), to rounding.
+    """
+    if plant.paper:
+        return (harvest_j - energy_j - (after_j - before_j) if harvest_j > 0 else 0.0), 0.0
+    net = harvest_j - load_j - energy_j
+    if net >= 0:
+        into_battery = (after_j - before_j) / plant.charge_eff_frac
+        return net - into_battery, into_battery - (after_j - before_j)
+    return 0.0, (before_j - after_j) - (-net - unserved_j)
 
 
 def heat_budget_j(ops: Ops, plant: Plant, temperature_k: Value, sink_k: Value) -> Value:

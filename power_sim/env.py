@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium  # noqa: TID253
 import numpy as np
@@ -16,6 +16,7 @@ from .observation import LIVE_SIZE, OPTION_SIZE, STEADY_SIZE, feature_names, obs
 from .rows import SteadyRows, live_row
 from .scenario import Scenario, load_scenario
 from .timeline import timeline_of
+from .vector import VectorSimulator
 
 ENV_ID = "subsolar/OrbitEnergy-v0"
 
@@ -124,4 +125,56 @@ def _masks(options: int, idles: bool) -> dict[tuple[float, ...], NDArray[np.bool
     return table
 
 
-gymnasium.register(id=ENV_ID, entry_point="power_sim.env:OrbitEnergyEnv")
+class OrbitEnergyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """Many craft at once, as numpy arrays; the missions are those of ``vector.VectorSimulator``.
+
+    Observations, actions and rewards as in ``OrbitEnergyEnv``, one row per copy. A copy whose mission ends begins its
+    next in the same
+    step; ``info["final_obs"]`` then holds the last observations and ``info["_final_obs"]`` says of which copies.
+    """
+
+    metadata: dict[str, Any] = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: Scenario | str | Path = "cubesat-6u",
+        orbits: float | None = None,
+        missions: int | None = None,
+    ) -> None:
+        self.num_envs = num_envs
+        self.scenario = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+        self._missions, self._orbits = missions, orbits
+        self._simulator: VectorSimulator | None = None
+        options = len(self.scenario.pool.models)
+        self.single_action_space = gymnasium.spaces.Discrete(options + self.scenario.limits.may_idle)
+        self.single_observation_space = gymnasium.spaces.Box(-2.0, 2.0, (observation_size(options),), np.float32)
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start missions ``seed``, ``seed + 1``, ...; without a seed those of before, or 0, 1, ..."""
+        first = seed[0] if isinstance(seed, list) else seed
+        if self._simulator is None or (first is not None and first != self._simulator.bank.seed):
+            self._simulator = VectorSimulator(self.scenario, self.num_envs, first or 0, self._missions, self._orbits)
+        observation, mask = self._simulator.reset()
+        return observation, {"action_mask": mask}
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Fly one slot of every copy."""
+        if self._simulator is None:
+            self.reset()
+        step = cast(VectorSimulator, self._simulator).step(actions)
+        info: dict[str, Any] = {"action_mask": step.mask}
+        if step.final_observation is not None:
+            info |= {"final_obs": step.final_observation, "_final_obs": step.terminated | step.truncated}
+        return step.observation, step.reward, step.terminated, step.truncated, info
+
+
+gymnasium.register(
+    id=ENV_ID, entry_point="power_sim.env:OrbitEnergyEnv", vector_entry_point="power_sim.env:OrbitEnergyVectorEnv"
+)

@@ -8,7 +8,6 @@ the horizons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +59,6 @@ HORIZON_BLOCKS = ("net", "value")  # sums over WINDOWS_SLOT: net / usable, -2..2
 LIVE_SIZE, OPTION_SIZE = len(LIVE), len(OPTION)
 STEADY_SIZE = len(STEADY) + len(HORIZON_BLOCKS) * len(WINDOWS_SLOT)
 _TINY = 1e-9
-_HUGE = 1e300
 _REACH = WINDOWS_SLOT[-1]
 
 
@@ -96,7 +94,6 @@ def live_features(
     budget_j: Value,
     temperature_k: Value,
     heat_budget_j: Value,
-    time_budget_s: Value,
     waiting_tile: Value,
     queued_tile: Value,
     backlog_byte: Value,
@@ -104,50 +101,59 @@ def live_features(
     value_per_correct: Value,
     ahead_value: Value,
     ahead_net_j: Value,
-    floor_frac: Value,
-    options: Iterable[tuple[Value, Value, Value, Value, Value]],
+    best_per_j: Value,
+    least_j: Value,
 ) -> list[Value]:
-    """Return the live and the option blocks; each argument is a number or an array with one entry per craft.
+    """Return the live block; each argument is a number or an array with one entry per craft.
 
-    ``options``: accuracy, joules and seconds per tile, tiles that fit and health of each.
+    ``best_per_j``: most right answers per joule among the options; ``least_j``: least joules per tile.
     """
     per_usable = 1.0 / ops.maximum(scales.capacity_j - scales.reserve_j, 1.0)
-    per_waiting, room_j = 1.0 / ops.maximum(waiting_tile, 1.0), ops.maximum(budget_j, _TINY)
-    per_room, per_second = 1.0 / room_j, 1.0 / ops.maximum(time_budget_s, _TINY)
-    best_right, best_yield, least_j = _TINY, _TINY, _HUGE
-    blocks = []
-    for accuracy_frac, energy_j, time_s, tile, healthy in options:
-        right, per_j, cost_j = tile * accuracy_frac, accuracy_frac / energy_j, tile * energy_j
-        best_right, best_yield, least_j = (
-            ops.maximum(best_right, right),
-            ops.maximum(best_yield, per_j),
-            ops.minimum(least_j, energy_j),
-        )
-        allowed = ops.where(healthy & (tile >= 1.0) & (accuracy_frac >= floor_frac), 1.0, 0.0)
-        drain = ops.minimum(cost_j * per_usable * 8.0, 2.0)
-        fit = (allowed, accuracy_frac, tile * per_waiting, cost_j * per_room, drain, tile * time_s * per_second)
-        blocks.append((fit, right, per_j))
-    spare_j = charge_j - scales.reserve_j
+    spare_j, room_j = charge_j - scales.reserve_j, ops.maximum(budget_j, _TINY)
     now_value, need_j = waiting_tile * value_per_correct, waiting_tile * least_j
-    now_density = best_yield * value_per_correct
+    now_density = best_per_j * value_per_correct
     ahead_density = ahead_value / ops.maximum(spare_j + ahead_net_j, 0.01 / per_usable)
-    row = [
+    return [
         charge_j / scales.capacity_j,
         ops.maximum(spare_j * per_usable, -1.0),
         ops.minimum(ops.maximum(budget_j * per_usable, -1.0), 2.0),
-        ops.minimum(ops.maximum((scales.limit_k - temperature_k) / 50.0, -1.0), 1.0),
+        ops.minimum(ops.maximum((scales.limit_k - temperature_k) * 0.02, -1.0), 1.0),
         ops.minimum(ops.maximum(heat_budget_j * per_usable, 0.0), 2.0),
-        queued_tile * per_waiting,
+        queued_tile / ops.maximum(waiting_tile, 1.0),
         backlog_byte / (backlog_byte + downlink_byte + 1.0),
         now_value / (now_value + ahead_value + _TINY),
         need_j / (need_j + room_j),
         now_density / (now_density + ahead_density + _TINY),
     ]
-    per_right, per_yield = 1.0 / best_right, 1.0 / best_yield
-    for fit, right, per_j in blocks:
-        row += fit
-        row += (right * per_right, per_j * per_yield)
-    return row
+
+
+def option_features(
+    ops: Ops,
+    scales: Scales,
+    budget_j: Value,
+    time_budget_s: Value,
+    waiting_tile: Value,
+    floor_frac: Value,
+    accuracy_frac: Value,
+    energy_j: Value,
+    time_s: Value,
+    tile: Value,
+    best_right_tile: Value,
+    best_per_j: Value,
+) -> list[Value]:
+    """Return the block of one healthy option, or the features of all options as arrays (options, craft)."""
+    cost_j = tile * energy_j
+    drain = cost_j * (8.0 / ops.maximum(scales.capacity_j - scales.reserve_j, 1.0))
+    return [
+        ops.where((tile >= 1.0) & (accuracy_frac >= floor_frac), 1.0, 0.0),
+        accuracy_frac,
+        tile / ops.maximum(waiting_tile, 1.0),
+        cost_j / ops.maximum(budget_j, _TINY),
+        ops.minimum(drain, 2.0),
+        tile * time_s / ops.maximum(time_budget_s, _TINY),
+        tile * accuracy_frac / ops.maximum(best_right_tile, _TINY),
+        accuracy_frac / energy_j / best_per_j,
+    ]
 
 
 def steady_features(
@@ -195,14 +201,16 @@ def observe(state: SlotState) -> NDArray[np.float32]:
     options = state.options
     tile = [admitted_tile(ops, waiting, room_j, state.time_budget_s, o.energy_j, o.time_s) for o in options]
     ahead_net, ahead_value = state.ahead_net_j[:_REACH], state.ahead_value[:_REACH]
+    scales = Scales(state.capacity_j, state.reserve_j, state.temperature_limit_k)
+    best_right_tile = max((t * o.accuracy_frac for o, t in zip(options, tile, strict=True)), default=0.0)
+    best_per_j = max((o.accuracy_frac / o.energy_j for o in options), default=_TINY)
     live = live_features(
         ops,
-        Scales(state.capacity_j, state.reserve_j, state.temperature_limit_k),
+        scales,
         state.charge_j,
         state.budget_j,
         state.temperature_k,
         state.heat_budget_j,
-        state.time_budget_s,
         waiting,
         float(state.queued_tile),
         float(state.backlog_byte),
@@ -210,9 +218,25 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         state.value_per_correct,
         sum(ahead_value),
         state.harvest_j - state.load_j + sum(ahead_net),
-        state.accuracy_floor_frac,
-        [(o.accuracy_frac, o.energy_j, o.time_s, t, o.healthy) for o, t in zip(options, tile, strict=True)],
+        best_per_j,
+        min((o.energy_j for o in options), default=0.0),
     )
+    for option, fits in zip(options, tile, strict=True):
+        block = option_features(
+            ops,
+            scales,
+            state.budget_j,
+            state.time_budget_s,
+            waiting,
+            state.accuracy_floor_frac,
+            option.accuracy_frac,
+            option.energy_j,
+            option.time_s,
+            fits,
+            best_right_tile,
+            best_per_j,
+        )
+        live += [0.0, *block[1:]] if not option.healthy else block
     usable_j = max(state.capacity_j - state.reserve_j, 1.0)
     steady = steady_features(
         ops,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import mul, truediv
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .craft import Craft
 from .frames import FloatArray
-from .observation import WINDOWS_SLOT, horizon_features, live_features, steady_features
+from .observation import WINDOWS_SLOT, horizon_features, live_features, option_features, steady_features
 from .ops import VECTOR, on_numbers
 from .scenario import Scenario
 from .timeline import Timeline
 
 _live_features = on_numbers(live_features)
+_option_features = on_numbers(option_features)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,20 +76,28 @@ class SteadyRows:
 
 def live_row(craft: Craft, ahead_value: float, ahead_net_j: float, accuracy_floor_frac: float) -> list[float]:
     """Return the live and option blocks of a prepared craft."""
-    return _live_features(
-        craft.scales,
+    scales, budget_j, waiting, seconds = craft.scales, craft.budget_j, craft.waiting_tile, craft.time_budget_s
+    accuracy, energy, tile = craft.accuracy_frac, craft.energy_j, craft.tile
+    best_right = max(map(mul, tile, accuracy))
+    best_per_j = max(map(truediv, accuracy, energy))
+    row = _live_features(
+        scales,
         craft.charge_j,
-        craft.budget_j,
+        budget_j,
         craft.temperature_k,
         craft.heat_budget_j,
-        craft.time_budget_s,
-        craft.waiting_tile,
+        waiting,
         craft.queued_tile,
         craft.backlog_byte,
         craft.downlink_byte,
         craft.value_per_correct,
         ahead_value,
         ahead_net_j,
-        accuracy_floor_frac,
-        zip(craft.accuracy_frac, craft.energy_j, craft.time_s, craft.tile, craft.healthy),  # noqa: B905
+        best_per_j,
+        min(energy),
     )
+    for a, e, t, n in zip(accuracy, energy, craft.time_s, tile):  # noqa: B905  equal by construction, and hot
+        row += _option_features(
+            scales, budget_j, seconds, waiting, accuracy_floor_frac, a, e, t, n, best_right, best_per_j
+        )
+    return row

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .craft import Craft
+from .dynamics import spilled_and_lost_j
 from .episode import draw_episode
 from .errors import PowerSimError
 from .frames import FloatArray
@@ -20,7 +21,7 @@ from .timeline import timeline_of
 class Outcome:
     """What a slot came to. Energy is conserved:
 
-    ``harvested_j + unserved_j = drawn_j + spilled_j + lost_j + (charge_j - charge before)``.
+    ``harvested_j = drawn_j + spilled_j + lost_j + (charge_j - charge before)``.
     """
 
     slot: int
@@ -209,6 +210,15 @@ class Simulator:
 
     def _outcome(self, slot: int) -> Outcome:
         craft = self._craft
+        spilled_j, lost_j = spilled_and_lost_j(
+            craft.plant,
+            craft.before_j,
+            craft.charge_j,
+            craft.harvested_j,
+            craft.load_j,
+            craft.spent_j,
+            craft.unserved_j,
+        )
         return Outcome(
             slot=slot,
             reward=craft.reward,
@@ -218,10 +228,10 @@ class Simulator:
             value=craft.done_value,
             energy_j=craft.spent_j,
             harvested_j=craft.harvested_j,
-            drawn_j=craft.drawn_j,
+            drawn_j=craft.load_j + craft.spent_j - craft.unserved_j,
             radio_j=float(self._timeline.radio_j[craft.first + slot]),
-            spilled_j=craft.spilled_j,
-            lost_j=craft.lost_j,
+            spilled_j=spilled_j,
+            lost_j=lost_j,
             unserved_j=craft.unserved_j,
             charge_j=craft.charge_j,
             shed_tile=int(craft.shed_tile),

@@ -82,16 +82,16 @@ def decode_rings(topology: dict) -> list[np.ndarray]:
     """Return every ring of the land object as (n, 2) longitude and latitude in degrees."""
     scale, shift = np.array(topology["transform"]["scale"]), np.array(topology["transform"]["translate"])
     arcs = [np.cumsum(np.array(arc), axis=0) * scale + shift for arc in topology["arcs"]]
-    rings = []
-    for geometry in topology["objects"]["land"]["geometries"]:
-        for polygon in geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]:
-            for ring in polygon:
-                rings.append(unwrap(np.concatenate([arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring])))
-    return rings
+    polygons = [polygon for shape in topology["objects"]["land"]["geometries"] for polygon in shape["arcs"]]
+    return [
+        unwrap(np.concatenate([arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring]))
+        for polygon in polygons
+        for ring in polygon
+    ]
 
 
 def unwrap(ring: np.ndarray) -> np.ndarray:
-    """Return a ring without jumps at the antimeridian; one that goes around the South Pole is closed along -90 degrees."""
+    """Return a ring without jumps at the antimeridian; one around the South Pole is closed along -90 degrees."""
     ring = np.column_stack([np.unwrap(ring[:, 0], period=360.0), ring[:, 1]])
     if abs(ring[-1, 0] - ring[0, 0]) < 180:
         return ring
