@@ -1,0 +1,147 @@
+"""Subcommands that fly, infer and receive."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..home import open_package
+from ..progress import Progress
+from .common import assignments, cli, json_option, packages_option, say, scenes_option, seed_option, set_option, show
+
+
+@cli.command()
+@click.argument("scenario", default="cubesat-6u")
+@click.option("--policy", default="dqn", show_default=True, help="dqn, greedy, fixed:NAME … or a file of weights.")
+@seed_option
+@click.option("--orbits", type=click.IntRange(1, 5000), default=3, show_default=True, help="How long to fly.")
+@click.option(
+    "--tiles-per-slot",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Tiles really inferred per slot; counts and joules are scaled from them.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/replay"),
+    show_default=True,
+    help="Folder for the report.",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads per engine.")
+@packages_option
+@scenes_option
+@set_option
+@json_option
+def replay(as_json: bool, overrides: tuple[str, ...], **given: Any) -> None:
+    """Fly SCENARIO here: simulated orbit and power, real tiles, real engines, real packets to a ground station."""
+    from ..replay import ReplayOptions, fly
+
+    options = ReplayOptions(overrides=assignments(overrides), **given)
+    result = fly(options, Progress(sys.stderr))
+    show(result.summary, as_json, result.table())
+
+
+@cli.command()
+@click.option(
+    "--listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="UDP address to receive packets on; port 0 takes a free one.",
+)
+@click.option("--from", "recorded", type=click.Path(path_type=Path), help="Read a recorded packet file instead.")
+@click.option("--record", type=click.Path(path_type=Path), help="Keep every packet as it came in this file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/ground"),
+    show_default=True,
+    help="Folder for the products.",
+)
+@json_option
+def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, as_json: bool) -> None:
+    """Receive packets until Ctrl-C, rebuild GeoJSON exactly once, report gaps."""
+    from ..ground import run_ground
+
+    report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say)
+    missing = f", {report['missing_packet']} packets missing" if report["missing_packet"] else ""
+    show(report, as_json, f"{report['products']} products in {out / 'products.geojson'}{missing}")
+
+
+@cli.command()
+@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("scene", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/infer"),
+    show_default=True,
+    help="Folder for the GeoJSON.",
+)
+@click.option("--batch", type=click.IntRange(1, 256), default=32, show_default=True, help="Tiles per engine call.")
+@click.option(
+    "--bands", help="Band names of the scenes in file order, such as red,green,blue, where the files say nothing."
+)
+@click.option(
+    "--range", "value_range", type=(float, float), help="LOW HIGH: what is 0 and 255 in 16-bit and float scenes."
+)
+@click.option(
+    "--overlap",
+    "overlap_px",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Overlap of neighbouring tiles in pixels.",
+)
+@json_option
+def infer(package: Path, scene: tuple[Path, ...], out: Path, bands: str | None, as_json: bool, **given: Any) -> None:
+    """Run PACKAGE over each SCENE once: a raster in, GeoJSON out."""
+    from ..infer import infer_scenes
+
+    names = tuple(bands.split(",")) if bands else ()
+    result = infer_scenes(open_package(package), scene, out, band_names=names, progress=Progress(sys.stderr), **given)
+    show(result.summary(), as_json, result.table())
+    if not result.complete:
+        raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw orbit, power, battery and load into this PNG or SVG."
+)
+@seed_option
+@set_option
+@json_option
+def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show the built-in scenarios, or one in full."""
+    from power_sim.scenario import load_scenario, scenario_names
+
+    if name is None:
+        show({"scenarios": list(scenario_names())}, as_json, "\n".join(scenario_names()))
+        return
+    loaded = load_scenario(name, assignments(overrides))
+    if plot is not None:
+        from power_sim.plot import plot_scenario
+
+        plot_scenario(loaded, seed=seed, path=plot)
+    table = {"name": loaded.name, "sha256": loaded.sha256, **loaded.to_table()}
+    show(table, as_json, json.dumps(table, indent=2, default=str))
+
+
+@cli.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what this machine has, what is missing, and what to do about it."""
+    from ..doctor import examine
+
+    findings = examine()
+    show({"findings": [asdict(f) for f in findings]}, as_json, "\n".join(f.line() for f in findings))
+    if any(not f.good for f in findings):
+        raise click.exceptions.Exit(3)
