@@ -12,11 +12,11 @@ from power_sim.simulator import MissionTrack
 from power_sim.sun import sun_eci_m
 from power_sim.track import state_at
 
+from .flight import Flight
 from .frames.picture import thumbnail_jpeg
 from .frames.scenes import SceneSource
 from .records import Product
 from .report.model import Finding, FrameView, GroundTrack, PackageView, PassRecord, ReplayReport, Station
-from .results import Flight
 
 TRACK_STEP_S = 30.0
 THUMBNAIL_PX = 640

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.package import ModelPackage
@@ -17,43 +18,21 @@ from power_sim.simulator import Simulator
 from .downlink.links import UdpLink
 from .downlink.session import DownlinkSession, PassReport
 from .errors import MissionError
+from .flight import Flight, ReplayOptions
 from .frames.scenes import SceneSource
 from .ground.process import GroundProcess
 from .home import folder_or_default, open_packages
 from .meters import EstimateMeter
+from .mission_report import report_of
 from .onboard import SceneTiles, load_networks
 from .pool import measured_pool
 from .records import SlotRecord
-from .results import Flight, ResultFiles, summarise, table_of
+from .report import render_report
+from .results import REPORT, SUMMARY, ResultFiles, summarise, table_of
 from .slot_loop import SlotLoop
 from .store import ProductStore
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
-    """What to fly, with what, and where the results go."""
-
-    scenario: str = "cubesat-6u"
-    policy: str = "dqn"
-    seed: int = 0
-    orbits: int = 3
-    tiles_per_slot: int = 32
-    threads: int = 1
-    out: Path = Path("build/replay")
-    packages: Path | None = None
-    scenes: Path | None = None
-    overrides: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def command(self) -> str:
-        """What to type to get the same results again."""
-        sets = "".join(f" --set {key}={value}" for key, value in sorted(self.overrides.items()))
-        return (
-            f"subsolar replay {self.scenario} --policy {self.policy} --seed {self.seed} --orbits {self.orbits} "
-            f"--tiles-per-slot {self.tiles_per_slot}{sets}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +84,8 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
             complete=not interrupted,
         )
         summary = summarise(flight)
-        files.finish(flight, summary)
+        files.replace(SUMMARY, json.dumps(summary, indent=2) + "\n")
+        files.replace(REPORT, render_report(report_of(flight, summary)))
     if interrupted:
         raise MissionError(
             f"stopped by the user after {len(flight.slots)} of {simulator.slots} slots; "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import math
 import platform
 from collections import Counter
@@ -13,22 +12,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from exporters.measure import wilson_ci95
-from exporters.package import ModelPackage
 from power_sim.metrics import aee_per_j, aee_total_per_j
-from power_sim.scenario import Scenario
 
-from .downlink.session import PassReport
 from .errors import MissionError
-from .frames.scenes import SceneSource
-from .records import Product, SlotRecord
-
-if TYPE_CHECKING:
-    from power_sim.simulator import MissionTrack
-
-    from .replay import ReplayOptions
+from .flight import Flight
+from .records import SlotRecord
 
 STORE, SLOTS, SUMMARY, REPORT, GROUND = "store.sqlite", "slots.csv", "summary.json", "report.html", "ground"
 ARRIVED = f"{GROUND}/products.geojson"
@@ -38,25 +29,6 @@ REPLACED = (
     *(f"{database}{suffix}" for database in DATABASES for suffix in ("", "-wal", "-shm")),
 )
 STATED_LIBRARIES = ("numpy", "onnxruntime", "rasterio", "sgp4", "spacepackets", "cryptography")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flight:
-    """Everything that is known once a flight has ended."""
-
-    options: ReplayOptions
-    scenario: Scenario
-    packages: Mapping[str, ModelPackage]
-    scenes: SceneSource
-    policy: str
-    slots: Sequence[SlotRecord]
-    track: MissionTrack
-    passes: Sequence[PassReport]
-    products: Sequence[Product]
-    delivered: frozenset[str]
-    sent_in_slot: Mapping[str, int]
-    ground: Mapping[str, object]
-    complete: bool
 
 
 @dataclass
@@ -105,14 +77,6 @@ class ResultFiles:
                 f"{len(self.written)} slots are kept."
             ) from error
         self.written.append(record)
-
-    def finish(self, flight: Flight, summary: Mapping[str, object]) -> None:
-        """Write the summary and the report, each whole or not at all."""
-        from .mission_report import report_of
-        from .report import render_report
-
-        self.replace(SUMMARY, json.dumps(summary, indent=2) + "\n")
-        self.replace(REPORT, render_report(report_of(flight, summary)))
 
     def replace(self, name: str, text: str) -> None:
         """Write a file whole or not at all."""
