@@ -17,7 +17,7 @@ from .dynamics import Plant
 from .errors import ScenarioError
 from .frames import FloatArray
 from .scenario import Scenario, read_scenario
-from .track import Track, fly
+from .track import Track, fly, fly_span
 
 ZERO_C_K = 273.15
 
@@ -110,8 +110,17 @@ def build_plant(scenario: Scenario) -> Plant:
 
 def build_timeline(scenario: Scenario, orbits: float) -> Timeline:
     """Compute the seed-independent part of a scenario. Cost is linear in the slots of its window."""
+    return timeline_along(scenario, fly(scenario, orbits))
+
+
+def timeline_from(scenario: Scenario, start_unix_s: float, slots: int) -> Timeline:
+    """Return the timeline of ``slots`` slots from any moment on, as a flight needs it; no window, no cache."""
+    return timeline_along(scenario, fly_span(scenario, start_unix_s, slots))
+
+
+def timeline_along(scenario: Scenario, track: Track) -> Timeline:
+    """Return the timeline of a craft that follows ``track``."""
     plant = build_plant(scenario)
-    track = fly(scenario, orbits)
     slots, episode = track.slots, track.episode_slots
     names, value, queued, mean_tile = _workload(scenario, track)
     power = scenario.power

@@ -73,13 +73,22 @@ def fly(scenario: Scenario, orbits: float) -> Track:
     """Return the track over the scenario's window plus one episode and the forecast horizon."""
     orbit = scenario.orbit
     if orbit.kind in ("ideal", "sortie"):
-        return _fly_flat(scenario, orbits)
+        slots = max(1, round(orbits * orbit.slots_per_orbit))
+        return _fly_flat(scenario, unix_from_utc(orbit.start_utc), slots)
     start = unix_from_utc(orbit.start_utc)
     period_s = _period_s(scenario, start)
     episode = max(1, round(orbits * (orbit.slots_per_orbit or period_s / orbit.slot_s)))
     window = math.ceil(orbit.window_days * DAY_S / orbit.slot_s)
     slots = window + episode
     return _fly_orbit(scenario, start, slots, episode)
+
+
+def fly_span(scenario: Scenario, start_unix_s: float, slots: int) -> Track:
+    """Return the track of ``slots`` slots from a moment on. Elements keep their own epoch; ``ideal`` and ``sortie``
+    begin there."""
+    if scenario.orbit.kind in ("ideal", "sortie"):
+        return _fly_flat(scenario, start_unix_s, slots)
+    return _fly_orbit(scenario, start_unix_s, slots, slots)
 
 
 def state_at(orbit: OrbitSection, unix_s: FloatArray, source: str = "orbit") -> tuple[FloatArray, FloatArray]:
@@ -225,11 +234,10 @@ def _until(at_s: FloatArray, intervals: list[tuple[float, float]]) -> tuple[Floa
     return np.where(inside, 0.0, upcoming), np.where(inside, leaving, 0.0)
 
 
-def _fly_flat(scenario: Scenario, orbits: float) -> Track:
+def _fly_flat(scenario: Scenario, start_unix_s: float, slots: int) -> Track:
     """The paper's circle over nowhere in particular, or a UAV's flight along a line: no eclipse, no geometry."""
     orbit = scenario.orbit
-    slots = max(1, round(orbits * orbit.slots_per_orbit))
-    start = unix_from_utc(orbit.start_utc) + orbit.slot_s * np.arange(slots, dtype=np.float64)
+    start = start_unix_s + orbit.slot_s * np.arange(slots, dtype=np.float64)
     index = np.arange(slots, dtype=np.float64) % orbit.slots_per_orbit
     lit = np.ones(slots)
     eclipse_in, sunrise_in = np.full(slots, FAR_S), np.zeros(slots)
