@@ -51,7 +51,7 @@ def fixed_names(scenario: Scenario) -> tuple[str, ...]:
 
 def shipped_path(kind: str, scenario: Scenario, directory: Path | None = None) -> Path:
     """Return where the trained policy of a kind lies for a scenario."""
-    folder = directory if directory is not None else Path(str(files(__package__).joinpath("shipped")))
+    folder = directory if directory is not None else Path(str(files("policies").joinpath("shipped")))
     return folder / f"{kind}-{scenario.name}.npz"
 
 
