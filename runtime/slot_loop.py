@@ -108,6 +108,11 @@ class Inference:
         return sum(product.label == product.truth for product in self.scored)
 
 
+def always() -> bool:
+    """Never stop early."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlotLoop:
     """Flies slots one by one. Holds no state of its own: all of it lives in the world and the store."""
@@ -125,6 +130,10 @@ class SlotLoop:
     batch_tile: int = 32
     tiles_per_slot: int | None = None
     """Infer at most this many of the admitted tiles and scale counts and joules; ``None`` infers all."""
+    may_go_on: Callable[[], bool] = always
+    """Asked before each batch; tiles that were not reached stay with the source."""
+    shed: Callable[[], Sequence[TileOutcome]] = tuple
+    """Tiles that left the source in this slot without being worked on."""
 
     def fly_slot(self) -> SlotRecord:
         """Fly one slot and return its line. Products are durable before anything is sent."""
@@ -135,7 +144,7 @@ class SlotLoop:
         work = self.scaled(admitted.work, took)
         outcome = self.world.advance(work, option)
         record = slot_record(state, admitted, option, work, outcome, took, self.meter.kind)
-        self.store.commit_slot(record, took.outcomes, took.products)
+        self.store.commit_slot(record, [*took.outcomes, *self.shed()], took.products)
         report = self.downlink.run_pass(state.slot, state.downlink_byte)
         record = replace(
             record,
@@ -157,6 +166,8 @@ class SlotLoop:
         outcomes: list[TileOutcome] = []
         refs = self.source.draw(state, wanted, network.tile_edge_px)
         for first in range(0, len(refs), self.batch_tile):
+            if not self.may_go_on():
+                break
             tiles, unread = self.source.read(refs[first : first + self.batch_tile], network.bands)
             answers, ended = network.answer(tiles, self.source.place(tiles), state)
             self.meter.spend(len(tiles), option.energy_j)
@@ -168,6 +179,8 @@ class SlotLoop:
         """Return ``work`` with the joules that the meter saw, scaled from the sample to all admitted tiles."""
         if not took.outcomes:
             return replace(work, tile=0, energy_j=0.0, time_s=0.0)
+        if self.tiles_per_slot is None:
+            return replace(work, tile=len(took.outcomes), energy_j=took.energy_j)
         return replace(work, energy_j=took.energy_j * work.tile / len(took.outcomes))
 
 
