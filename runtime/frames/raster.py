@@ -1,8 +1,7 @@
-"""GeoTIFF, PNG and JPEG files as frames, read by rasterio one window at a time."""
+"""GeoTIFF, PNG, JPEG and JPEG 2000 files as frames, read by rasterio one window at a time."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from ..errors import FrameError
 from ..frame import BoolArray, Patch, read_square
 from ..gdal import gdal_errors, one_line
-from ..georeference import Box, ControlPoint, Georeference, pixel_size_m
+from ..georeference import Box
 from ..records import UInt8Array
 from .bands import canonical_name, name_bands
-
-log = logging.getLogger(__name__)
+from .placing import place
 
 RANGE_TAG = "SUBSOLAR_RANGE"
 """Dataset tag ``LOW,HIGH``: the stored values that become 0 and 255."""
@@ -31,6 +29,8 @@ _DRIVERS = {  # by the first bytes of the file. No VRT: a scene must not name ot
     b"MM\0+": "GTiff",
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
 }
 _BLOCK_LIMIT_BYTE = 256 * 2**20
 _CACHE_BYTE = 32 * 2**20
@@ -39,7 +39,9 @@ _CACHE_BYTE = 32 * 2**20
 class RasterFrame:
     """One open file. Not for use by two threads at once: open it twice instead."""
 
-    def __init__(self, dataset: Any, frame_id: str, names: tuple[str, ...], scale: tuple[float, float] | None) -> None:
+    def __init__(
+        self, dataset: Any, file: Path, frame_id: str, names: tuple[str, ...], scale: tuple[float, float] | None
+    ) -> None:
         self._dataset = dataset
         self._scale = scale
         self._palette = _palette(dataset)
@@ -48,7 +50,7 @@ class RasterFrame:
         self.width_px: int = dataset.width
         self.height_px: int = dataset.height
         self.dtype: str = dataset.dtypes[0]
-        self.georeference, self.gsd_m = _place(dataset, frame_id)
+        self.georeference, self.gsd_m = place(dataset, frame_id, file)
         self.captured_unix_s = _captured_unix_s(dataset)
         self._mask = _mask_kind(dataset, names)
         self._nodata: float | None = dataset.nodata
@@ -112,7 +114,7 @@ def open_frame(
     band_names: Sequence[str] = (),
     value_range: tuple[float, float] | None = None,
 ) -> RasterFrame:
-    """Open a GeoTIFF, PNG or JPEG. ``band_names`` and ``value_range`` (stored values for 0 and 255) overrule the file.
+    """Open an image file. ``band_names`` and ``value_range`` (stored values for 0 and 255) overrule what it says.
 
     Raises ``FrameError`` for what is no image, cannot be decoded, or is not uint8 and says no value range.
     """
@@ -123,7 +125,7 @@ def open_frame(
         with _refusing(file):
             _check_size(dataset, file)
             names = _names(dataset, band_names, file)
-            return RasterFrame(dataset, name, names, _scale(dataset, value_range, file))
+            return RasterFrame(dataset, file, name, names, _scale(dataset, value_range, file))
     except BaseException:
         dataset.close()
         raise
@@ -145,11 +147,13 @@ def _driver(file: Path) -> str:
     if not file.is_file():
         raise FrameError(f"There is no image {file}. Check the path.")
     with _refusing(file), file.open("rb") as opened:
-        start = opened.read(4)
+        start = opened.read(12)
     for magic, driver in _DRIVERS.items():
         if start.startswith(magic):
             return driver
-    raise FrameError(f"{file} is no GeoTIFF, PNG or JPEG (it starts with {start!r}). Convert it to GeoTIFF.")
+    raise FrameError(
+        f"{file} is no GeoTIFF, PNG, JPEG or JPEG 2000 (it starts with {start[:4]!r}). Convert it to GeoTIFF."
+    )
 
 
 @contextmanager
@@ -245,29 +249,6 @@ def _differs(raw: NDArray[Any], nodata: float | None) -> BoolArray:
     differs = ~np.isnan(raw) if is_nan else np.not_equal(raw, raw.dtype.type(nodata))
     valid: BoolArray = np.any(differs, axis=0)
     return valid
-
-
-def _georeference(dataset: Any) -> Georeference | None:
-    points, points_crs = dataset.gcps
-    if dataset.crs is not None and not dataset.transform.is_identity:
-        return Georeference(dataset.crs.to_wkt(), tuple(dataset.transform)[:6])
-    if len(points) >= 3 and points_crs is not None:
-        tied = tuple(ControlPoint(point.row, point.col, point.x, point.y) for point in points)
-        return Georeference(points_crs.to_wkt(), None, tied)
-    return None
-
-
-def _place(dataset: Any, frame_id: str) -> tuple[Georeference | None, float | None]:
-    """Georeference and pixel size; neither where the coordinate system has no known relation to the Earth."""
-    georeference = _georeference(dataset)
-    if georeference is None:
-        return None, None
-    try:
-        size_m = pixel_size_m(georeference, dataset.height, dataset.width)
-    except FrameError as error:
-        log.warning("%s is used without its georeference. %s", frame_id, error)
-        return None, None
-    return georeference, size_m if size_m > 0 else None
 
 
 def _captured_unix_s(dataset: Any) -> float | None:

@@ -21,7 +21,8 @@ from .bands import choose_bands
 from .raster import RasterFrame, open_frame
 
 SCHEMA = 1
-_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".j2k")
+"""Endings of the files that a folder is searched for; what a file is, its first bytes say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class SceneSource:
     @classmethod
     def from_folder(cls, folder: Path) -> SceneSource:
         """All scenes of a folder, by name. Raises ``FrameError`` if there are none or a label file is wrong."""
-        files = sorted(path for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES)
+        files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise FrameError(f"There are no scenes in {folder}. Give a folder of GeoTIFF, PNG or JPEG files.")
         return cls([read_scene(path) for path in files])

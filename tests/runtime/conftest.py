@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,7 @@ def write_tiff(tmp_path: Path) -> Callable[..., Path]:
     def write(name: str, pixels: NDArray[Any], **profile: Any) -> Path:
         import rasterio
         from affine import Affine
+        from rasterio.errors import NotGeoreferencedWarning
 
         path = tmp_path / name
         count, height, width = pixels.shape
@@ -179,7 +181,10 @@ def write_tiff(tmp_path: Path) -> Callable[..., Path]:
             "transform": Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0),
             **profile,
         }
-        with rasterio.open(path, "w", **layout) as target:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a test may want a scene without a place
+            target = rasterio.open(path, "w", **layout)
+        with target:
             target.write(pixels)
             if tags:  # changing tags moves the directory to the end of the file
                 target.update_tags(**tags)

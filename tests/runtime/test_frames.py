@@ -38,16 +38,16 @@ def test_a_geotiff_says_what_it_is_and_reads_windows(write_tiff: WriteTiff) -> N
         assert (frame.window(Box(40, 3, 10, 60), (1,)).pixels == pixels[1:2, 40:50, 3:63]).all()
 
 
-@pytest.mark.parametrize(("driver", "ending"), [("PNG", "png"), ("JPEG", "jpg")])
-def test_png_and_jpeg_open_whatever_their_ending_says(tmp_path: Path, driver: str, ending: str) -> None:
+@pytest.mark.parametrize(("driver", "ending"), [("PNG", "png"), ("JPEG", "jpg"), ("JP2OpenJPEG", "jp2")])
+def test_png_jpeg_and_jpeg_2000_open_whatever_their_ending_says(tmp_path: Path, driver: str, ending: str) -> None:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
     path = tmp_path / f"photo.{ending}.data"
     with pytest.warns(NotGeoreferencedWarning):
-        target = rasterio.open(path, "w", driver=driver, dtype="uint8", count=3, height=20, width=30)
+        target = rasterio.open(path, "w", driver=driver, dtype="uint8", count=3, height=64, width=80)
     with target:
-        target.write(np.full((3, 20, 30), 77, dtype=np.uint8))
+        target.write(np.full((3, 64, 80), 77, dtype=np.uint8))
     with open_frame(path) as frame:
         assert frame.bands == RGB
         assert frame.georeference is None
