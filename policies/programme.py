@@ -1,0 +1,239 @@
+"""A mission as a linear programme over all its slots (tiles by cover and option, queue, charge, heat), solved with HiGHS.
+
+It relaxes one thing, that a slot runs one option on an even share of what waits, so that its optimum can only be too
+high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from power_sim.dynamics import Plant
+from power_sim.episode import draw_episode
+from power_sim.scenario import Scenario
+from power_sim.timeline import timeline_of
+
+from .errors import EvaluationError
+from .frontier import lowest_charges
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mission:
+    """All that a mission will bring, from its first slot or from a later one."""
+
+    plant: Plant
+    start_charge_j: float
+    arrived_tile: Float64Array
+    """(slots, covers), most valuable cover first."""
+    stays: Float64Array
+    """(covers,): 1 where leftovers wait, else 0."""
+    gives: Float64Array
+    """(slots, covers, options): points per tile."""
+    energy_j: Float64Array
+    """(slots, options): per tile."""
+    time_s: Float64Array
+    """(slots, options): per tile."""
+    net_j: Float64Array
+    """(slots,): harvest less load."""
+    floor_j: Float64Array
+    """(slots,): charge that spending must leave after each slot."""
+    sink_k: Float64Array
+    """(slots,)."""
+
+    def rest(self, slot: int, charge_j: float, queue_tile: Float64Array) -> Mission:
+        """Return what is left of it at the start of ``slot``, with tiles waiting from before."""
+        arrived = self.arrived_tile[slot:].copy()
+        arrived[0] += queue_tile
+        return replace(
+            self,
+            start_charge_j=charge_j,
+            arrived_tile=arrived,
+            gives=self.gives[slot:],
+            energy_j=self.energy_j[slot:],
+            time_s=self.time_s[slot:],
+            net_j=self.net_j[slot:],
+            floor_j=self.floor_j[slot:],
+            sink_k=self.sink_k[slot:],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prices:
+    """The optimum and what it would pay."""
+
+    value: float
+    charge_per_j: Float64Array
+    """(slots,): for charge after each slot."""
+    tile: Float64Array
+    """(slots, covers): for one more tile waiting in a slot."""
+
+
+def mission_of(scenario: Scenario, seed: int, orbits: float | None = None) -> Mission:
+    """Return what the mission of ``seed`` will bring."""
+    line = timeline_of(scenario, orbits)
+    episode = draw_episode(scenario, line, seed)
+    slots, part = episode.slots, slice(episode.first, episode.first + episode.slots)
+    options = line.accuracy.shape[0]
+    accuracy = line.accuracy.T[None, :, :] + np.broadcast_to(episode.accuracy_shift, (slots, options))[:, None, :]
+    return Mission(
+        plant=line.plant,
+        start_charge_j=episode.initial_charge_j,
+        arrived_tile=episode.arrived_tile,
+        stays=line.queued * float(line.plant.queue_max_tile > 0),
+        gives=line.value[None, :, None] * accuracy / scenario.reward.unit_tile,
+        energy_j=np.broadcast_to(episode.energy_j, (slots, options)),
+        time_s=np.broadcast_to(episode.time_s, (slots, options)),
+        net_j=line.harvest_j[part] - line.load_j[part],
+        floor_j=line.floor_j[part],
+        sink_k=line.sink_k[part],
+    )
+
+
+def solve(mission: Mission) -> Prices:
+    """Return the optimum of a mission; ``EvaluationError`` where no solver is installed."""
+    programme, tile_rows, charge_rows = _build(mission)
+    value, duals = programme.maximise()
+    tile = np.array([[0.0 if row < 0 else duals[row] for row in slot] for slot in tile_rows])
+    return Prices(value, duals[charge_rows], tile)
+
+
+class _Programme:
+    """Rows and columns of a linear programme under construction."""
+
+    def __init__(self) -> None:
+        self.cost: list[float] = []
+        self.low: list[float] = []
+        self.high: list[float] = []
+        self.rows: list[tuple[float, float]] = []
+        self.entries: list[tuple[int, int, float]] = []
+
+    def column(self, cost: float = 0.0, low: float = 0.0, high: float = np.inf) -> int:
+        """Add a variable and return its number."""
+        self.cost.append(cost)
+        self.low.append(low)
+        self.high.append(high)
+        return len(self.cost) - 1
+
+    def row(self, terms: Iterable[tuple[int, float]], low: float = -np.inf, high: float = np.inf) -> int:
+        """Add ``low <= sum of terms <= high`` and return its number."""
+        number = len(self.rows)
+        self.rows.append((low, high))
+        self.entries += [(number, column, value) for column, value in terms if value]
+        return number
+
+    def maximise(self) -> tuple[float, Float64Array]:
+        """Return the optimum and the price of each row."""
+        try:
+            import highspy  # type: ignore[import-not-found,unused-ignore]
+        except ImportError as error:
+            raise EvaluationError(
+                "The exact bound needs the solver HiGHS. Install it: pip install 'subsolar[bound]'"
+            ) from error
+        solver = highspy.Highs()
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.passModel(self._model(highspy))
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            raise EvaluationError(
+                f"The bound's programme ended as {solver.getModelStatus()}. Please report the scenario."
+            )
+        return float(solver.getInfo().objective_function_value), np.array(solver.getSolution().row_dual)
+
+    def _model(self, highspy: Any) -> Any:
+        model = highspy.HighsLp()
+        model.num_col_, model.num_row_ = len(self.cost), len(self.rows)
+        model.sense_ = highspy.ObjSense.kMaximize
+        model.col_cost_, model.col_lower_, model.col_upper_ = map(np.array, (self.cost, self.low, self.high))
+        model.row_lower_ = np.array([low for low, _ in self.rows])
+        model.row_upper_ = np.array([high for _, high in self.rows])
+        row, column, value = (np.array(part) for part in zip(*self.entries, strict=True))
+        model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        model.a_matrix_.start_ = np.searchsorted(row, np.arange(len(self.rows) + 1))
+        model.a_matrix_.index_, model.a_matrix_.value_ = column, value
+        return model
+
+
+def _build(mission: Mission) -> tuple[_Programme, list[list[int]], list[int]]:
+    """Return the programme, the row of each slot and cover (-1: never any tiles), and the charge row of each slot."""
+    programme, plant, lowest_j = _Programme(), mission.plant, _lowest_j(mission)
+    slots, covers = mission.arrived_tile.shape
+    queue: list[int] = [-1] * covers
+    charge, heat = programme.column(low=lowest_j[0], high=lowest_j[0]), -1
+    tile_rows, charge_rows = [], []
+    for slot in range(slots):
+        waiting = [c for c in range(covers) if mission.arrived_tile[slot, c] > 0 or queue[c] >= 0]
+        done = {c: [programme.column(float(give)) for give in mission.gives[slot, c]] for c in waiting}
+        kept = {c: programme.column() for c in waiting if mission.stays[c]}
+        rows = [-1] * covers
+        for c in waiting:
+            terms = [(x, 1.0) for x in done[c]]
+            if c in kept:
+                terms.append((kept[c], 1.0))
+            if queue[c] >= 0:
+                terms.append((queue[c], -1.0))
+            rows[c] = programme.row(terms, high=float(mission.arrived_tile[slot, c]))
+        tile_rows.append(rows)
+        if kept:
+            programme.row([(q, 1.0) for q in kept.values()], high=plant.queue_max_tile)
+        queue = [kept.get(c, -1) for c in range(covers)]
+        spent = [(x, float(e)) for c in waiting for x, e in zip(done[c], mission.energy_j[slot], strict=True)]
+        busy = [(x, float(t)) for c in waiting for x, t in zip(done[c], mission.time_s[slot], strict=True)]
+        heat = _heat_rows(programme, mission, slot, heat, spent, busy)
+        charge, row = _charge_rows(programme, mission, slot, charge, lowest_j[slot + 1], spent)
+        charge_rows.append(row)
+    return programme, tile_rows, charge_rows
+
+
+def _charge_rows(
+    programme: _Programme, mission: Mission, slot: int, before: int, low_j: float, spent: list[tuple[int, float]]
+) -> tuple[int, int]:
+    """Add a slot's energy balance; return the charge after it and the row that prices it."""
+    plant, net_j = mission.plant, float(mission.net_j[slot])
+    stored = programme.column(high=plant.max_charge_j / plant.charge_eff_frac)
+    drawn = programme.column(high=max(plant.max_discharge_j, -net_j))
+    after = programme.column(low=min(low_j, plant.capacity_j), high=plant.capacity_j)
+    programme.row([*spent, (stored, 1.0), (drawn, -1.0)], high=net_j)
+    change = [(stored, -plant.charge_eff_frac), (drawn, 1.0 / plant.discharge_eff_frac)]
+    return after, programme.row([(after, 1.0), (before, -1.0), *change], high=0.0)
+
+
+def _heat_rows(
+    programme: _Programme,
+    mission: Mission,
+    slot: int,
+    before: int,
+    spent: list[tuple[int, float]],
+    busy: list[tuple[int, float]],
+) -> int:
+    """Add a slot's time and temperature limits; return the temperature after it (-1 without a thermal node)."""
+    plant = mission.plant
+    if np.isfinite(plant.busy_s) and busy:
+        programme.row(busy, high=plant.busy_s)
+    if not plant.thermal:
+        return -1
+    rest_k = float(mission.sink_k[slot]) * (1.0 - plant.keep_frac) + plant.rise_k_per_j * plant.idle_j
+    after = programme.column(low=0.0, high=plant.limit_k)
+    warmth = [(x, -plant.rise_k_per_j * energy_j) for x, energy_j in spent]
+    if before < 0:
+        return after
+    programme.row([(after, 1.0), (before, -plant.keep_frac), *warmth], low=rest_k)
+    slope = plant.busy_s / (plant.limit_k - plant.throttle_k)
+    if busy:
+        programme.row([*busy, (before, slope)], high=slope * plant.limit_k)
+    return after
+
+
+def _lowest_j(mission: Mission) -> list[float]:
+    """Return the charge that spending can lead down to, at the start and after each slot."""
+    plant, net_j = mission.plant, mission.net_j
+    stored = np.minimum(np.maximum(net_j, 0.0) * plant.charge_eff_frac, plant.max_charge_j)
+    change = stored - np.maximum(-net_j, 0.0) / plant.discharge_eff_frac
+    return lowest_charges(mission.start_charge_j, change.tolist(), mission.floor_j.tolist())
