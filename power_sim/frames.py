@@ -69,8 +69,8 @@ def ecef_from_eci(r_eci_m: FloatArray, unix_s: ArrayLike) -> FloatArray:
 
 
 def geodetic_from_ecef(r_ecef_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return geodetic latitude (rad), longitude (rad) and height (m) on WGS 84; Bowring's formula, one step, under 1
-    mm in LEO.
+    """Return geodetic latitude (rad), longitude (rad) and height (m) on WGS 84; Bowring's formula, one step, under
+    2 cm in LEO.
 
     >>> lat, lon, height = geodetic_from_ecef(np.array([EARTH_RADIUS_M + 500e3, 0.0, 0.0]))
     >>> float(lat), float(lon), round(float(height))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,6 +50,16 @@ def orbit_period_s(altitude_m: float, body_radius_m: float = 6_371_000.0, gm_m3_
     return 2 * math.pi * math.sqrt((body_radius_m + altitude_m) ** 3 / gm_m3_s2)
 
 
+_COLUMNS = {
+    1: re.compile(
+        r"1 .{5}[A-Z ] .{8} [\d ]\d{4}\.\d{8} [ +-]\.\d{8} [ +-][\d ]{5}[+-]\d [ +-][\d ]{5}[+-]\d [\d ] [\d ]{4}\d"
+    ),
+    2: re.compile(
+        r"2 .{5} [\d ]{3}\.\d{4} [\d ]{3}\.\d{4} [\d ]{7} [\d ]{3}\.\d{4} [\d ]{3}\.\d{4} [\d ]{2}\.\d{8}[\d ]{5}\d"
+    ),
+}
+
+
 def read_tle(line1: str, line2: str, source: str = "tle") -> Satrec:
     """Return SGP4's record of a two-line element set, or ``OrbitError`` for wrong columns, checksum or elements."""
     for number, line in ((1, line1), (2, line2)):
@@ -56,6 +67,10 @@ def read_tle(line1: str, line2: str, source: str = "tle") -> Satrec:
         if len(text) != 69 or text[0] != str(number):
             raise OrbitError(
                 f"{source}: line {number} of the TLE is {text!r}. It must start with {number} and have 69 columns."
+            )
+        if not _COLUMNS[number].fullmatch(text):
+            raise OrbitError(
+                f"{source}: line {number} of the TLE is {text!r}, with a letter where a number belongs. Copy it again."
             )
         total = sum(int(c) if c.isdigit() else c == "-" for c in text[:68]) % 10
         if str(total) != text[68]:
@@ -110,9 +125,13 @@ def epoch_unix_s(record: Satrec) -> float:
 
 def propagate_sgp4(record: Satrec, unix_s: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return position (n, 3) in m and velocity (n, 3) in m/s, TEME; ``OrbitError`` where SGP4 gives up."""
-    times = np.atleast_1d(np.asarray(unix_s, dtype=np.float64))
-    whole = np.floor(times / DAY_S)
-    errors, r_km, v_km_s = record.sgp4_array(whole + UNIX_EPOCH_JD, times / DAY_S - whole)
+    return propagate_sgp4_since(record, np.atleast_1d(np.asarray(unix_s, dtype=np.float64)) - epoch_unix_s(record))
+
+
+def propagate_sgp4_since(record: Satrec, elapsed_s: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return position and velocity like ``propagate_sgp4`` for seconds since the epoch, free of the clock's rounding."""
+    days = np.atleast_1d(np.asarray(elapsed_s, dtype=np.float64)) / DAY_S
+    errors, r_km, v_km_s = record.sgp4_array(np.full(len(days), record.jdsatepoch), record.jdsatepochF + days)
     if np.any(errors):
         code = int(errors[np.argmax(errors != 0)])
         raise OrbitError(
