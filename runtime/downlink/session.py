@@ -56,7 +56,7 @@ class PassReport:
 class Pacing:
     """How packets are put on the link."""
 
-    packet_byte: int = 1024
+    packet_byte: int = 2048
     window_packet: int = 32
     """Packets sent before the ground is asked what it has: as many as the smallest receive buffer holds."""
     answer_s: float = 2.0

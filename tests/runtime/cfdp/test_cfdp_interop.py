@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +106,8 @@ def peer(kind: type, user: User, *extra: object) -> Any:
 
 def feed(handler: Any, raw: bytes | None) -> list[bytes]:
     """Run the other implementation once, and take what it has to say."""
-    try:
+    with suppress(REFUSED):
         handler.state_machine(None if raw is None else PduFactory.from_raw(raw))
-    except REFUSED:
-        pass
     said = []
     while (holder := handler.get_next_packet()) is not None:
         said.append(bytes(holder.pdu.pack()))
@@ -119,9 +117,10 @@ def feed(handler: Any, raw: bytes | None) -> list[bytes]:
 @pytest.fixture
 def ours(tmp_path: Path) -> Iterator[CfdpEntity]:
     timing = Timing(ack_s=PERIOD_S, ack_limit=100, nak_s=PERIOD_S, nak_limit=100)
-    with closing(TransactionLog(tmp_path / "ours.sqlite")) as log:
-        with closing(CfdpEntity(OURS, tmp_path / "in", log, timing=timing, bounds=Bounds(pdu_byte=1000))) as entity:
-            yield entity
+    with ExitStack() as stack:
+        log = stack.enter_context(closing(TransactionLog(tmp_path / "ours.sqlite")))
+        entity = CfdpEntity(OURS, tmp_path / "in", log, timing=timing, bounds=Bounds(pdu_byte=1000))
+        yield stack.enter_context(closing(entity))
 
 
 def exchange(ours: CfdpEntity, theirs: Any, loss_frac: float, ended: Callable[[], bool], seed: int) -> None:
