@@ -1,4 +1,4 @@
-"""A mission as a linear programme over all its slots (tiles by cover and option, queue, charge, heat), solved with HiGHS.
+"""A mission as one linear programme (tiles by cover and option, queue, charge, heat in every slot), solved with HiGHS.
 
 It relaxes one thing, that a slot runs one option on an even share of what waits, so that its optimum can only be too
 high.

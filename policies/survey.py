@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from power_sim.slot import IDLE, Option, SlotState, Work, admit
+
+HUGE = 1e15
+"""Joules and seconds beyond this, or below its inverse, are a fault of whoever states them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def survey(state: SlotState, *, keep_floor: bool = True) -> Survey:
 def state_fault(state: SlotState) -> str:
     """Return what makes a state unusable, empty where it can be decided on."""
     budgets = (state.budget_j, state.time_budget_s, state.heat_budget_j, state.accuracy_floor_frac)
-    if not all(budget > -math.inf for budget in budgets):
+    if not all(budget > -HUGE for budget in budgets):
         return "a budget of this slot is not a number"
     if state.waiting_tile < 0:
         return f"the queue holds {state.waiting_tile} tiles"
@@ -51,7 +53,7 @@ def option_fault(option: Option) -> str:
     """Return why an option can never run, empty where it can."""
     if not option.healthy:
         return f"{option.model} is unhealthy"
-    priced = 0.0 <= option.energy_j < math.inf and 0.0 <= option.time_s < math.inf
+    priced = all(price == 0.0 or 1.0 / HUGE < price < HUGE for price in (option.energy_j, option.time_s))
     return "" if priced and 0.0 <= option.accuracy_frac <= 1.0 else f"the figures of {option.model} make no sense"
 
 
