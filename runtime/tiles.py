@@ -99,9 +99,15 @@ class Batch:
 
 
 def cut(
-    frame: Frame, refs: Iterable[TileRef], bands: Sequence[int], *, batch: int, keep: Filter | None = None
+    frame: Frame,
+    refs: Iterable[TileRef],
+    bands: Sequence[int],
+    *,
+    batch: int,
+    keep: Filter | None = None,
+    beside: Sequence[int] = (),
 ) -> Iterator[Batch]:
-    """Read ``refs`` of ``frame`` in order, up to ``batch`` tiles at a time.
+    """Read ``refs`` of ``frame`` in order, up to ``batch`` tiles at a time. Only ``keep`` sees the bands ``beside``.
 
     Tiles that follow each other along a row are read as one strip. ``keep`` may shed a tile, a damaged part of the file
     fails the tiles on it; either way the tile is in some batch's ``left_out``, and no tile is lost. The last batch is
@@ -110,14 +116,14 @@ def cut(
     buffer: UInt8Array | None = None
     taken: list[TileRef] = []
     left_out: list[TileOutcome] = []
-    for ref, patch in _patches(frame, refs, bands):
+    for ref, patch in _patches(frame, refs, [*bands, *beside]):
         outcome = patch if isinstance(patch, TileOutcome) else _judge(ref, patch, keep)
         if isinstance(outcome, TileOutcome):
             left_out.append(outcome)
             continue
         if buffer is None:
-            buffer = np.empty((batch, *outcome.pixels.shape), dtype=np.uint8)
-        buffer[len(taken)] = outcome.pixels
+            buffer = np.empty((batch, len(bands), *outcome.pixels.shape[1:]), dtype=np.uint8)
+        buffer[len(taken)] = outcome.pixels[: len(bands)]
         taken.append(ref)
         if len(taken) == batch:
             yield Batch(tuple(taken), buffer, tuple(left_out))
@@ -134,7 +140,9 @@ def skip_empty(min_valid_frac: float = 0.5) -> Filter:
         if patch.valid is None:
             return ""
         valid_frac = float(patch.valid.mean())
-        return "" if valid_frac >= min_valid_frac and valid_frac > 0 else f"nodata: {valid_frac:.0%} of it is valid"
+        if valid_frac >= min_valid_frac and valid_frac > 0:
+            return ""
+        return f"nodata: {valid_frac:.0%} of it is valid"
 
     return judge
 
