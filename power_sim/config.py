@@ -14,6 +14,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -166,6 +167,8 @@ def _read_value(hint: Any, value: Any, allowed: Range, source: str, where: str) 
 def _read_scalar(hint: type, value: Any, allowed: Range, source: str, where: str) -> Any:
     if hint is bool and isinstance(value, bool):
         return value
+    if hint is str and isinstance(value, (date, time)):
+        return value.isoformat()
     if hint is str and isinstance(value, str):
         if allowed.choices and value not in allowed.choices:
             raise ScenarioError(f"{source}: {where} = {value!r} is not known. Use {allowed.words()}.")

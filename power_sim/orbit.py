@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -129,7 +129,7 @@ def propagate_sgp4(record: Satrec, unix_s: ArrayLike) -> tuple[FloatArray, Float
 
 
 def propagate_sgp4_since(record: Satrec, elapsed_s: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return position and velocity like ``propagate_sgp4`` for seconds since the epoch, free of the clock's rounding."""
+    """Return position and velocity like ``propagate_sgp4`` by seconds since the epoch, free of a clock's rounding."""
     days = np.atleast_1d(np.asarray(elapsed_s, dtype=np.float64)) / DAY_S
     errors, r_km, v_km_s = record.sgp4_array(np.full(len(days), record.jdsatepoch), record.jdsatepochF + days)
     if np.any(errors):
@@ -210,6 +210,22 @@ def kepler_from_state(r_m: FloatArray, v_m_s: FloatArray, unix_s: float) -> Kepl
     eccentric = math.atan2(math.sqrt(1 - e * e) * math.sin(true), e + math.cos(true))
     inclination = math.acos(float(h[2]) / float(np.linalg.norm(h)))
     return Kepler(unix_s, a, e, inclination, raan, perigee, eccentric - e * math.sin(eccentric))
+
+
+def mean_from_osculating(elements: Kepler) -> Kepler:
+    """Return elements for ``propagate_kepler`` from osculating ones: the semi-major axis without J2's short wave.
+
+    First-order theory (Brouwer 1959). Left out are the short waves of the other elements: about 10 km in position.
+    """
+    a, e, i = elements.semi_major_axis_m, elements.eccentricity, elements.inclination_rad
+    eccentric = float(solve_kepler_rad(elements.mean_anomaly_rad, e))
+    true = math.atan2(math.sqrt(1 - e * e) * math.sin(eccentric), math.cos(eccentric) - e)
+    latitude, a_over_r = elements.arg_perigee_rad + true, 1 / (1 - e * math.cos(eccentric))
+    sine2 = math.sin(i) ** 2
+    wave = (
+        a_over_r**3 * (1 - 1.5 * sine2 + 1.5 * sine2 * math.cos(2 * latitude)) - (1 - 1.5 * sine2) * (1 - e * e) ** -1.5
+    )
+    return replace(elements, semi_major_axis_m=a - EARTH_J2 * EARTH_RADIUS_M**2 / a * wave)
 
 
 def _plane_axes(raan: FloatArray, perigee: FloatArray, inclination: float) -> tuple[FloatArray, FloatArray]:

@@ -14,7 +14,7 @@ import pytest
 from power_sim.contacts import Station, find_passes
 from power_sim.eclipse import lit_frac_of_steps, shadow_intervals_s, shadow_margins_rad
 from power_sim.frames import ecef_from_eci, geodetic_from_ecef, precession_j2000_to_date, unix_from_utc
-from power_sim.orbit import kepler_from_state, propagate_kepler, propagate_sgp4, read_tle
+from power_sim.orbit import kepler_from_state, mean_from_osculating, propagate_kepler, propagate_sgp4, read_tle
 from power_sim.sun import sun_eci_m
 
 DATA = Path(__file__).parent / "data"
@@ -115,16 +115,16 @@ def test_every_gmat_contact_is_met_within_five_seconds_none_missing_none_extra(o
             assert abs(ours.end_unix_s - end) < 5.0
 
 
-@pytest.mark.parametrize(("orbit", "limit_km"), [("noaa20_viirs", 30), ("cygfm01", 40)])
-def test_our_own_ellipse_drifts_from_gmat_by_tens_of_kilometres_in_twelve_hours(
-    orbit: str, limit_km: float, data_dir: Path
-) -> None:
+@pytest.mark.parametrize("orbit", ORBITS)
+def test_our_own_ellipse_drifts_from_gmat_by_less_than_20_km_in_twelve_hours(orbit: str, data_dir: Path) -> None:
+    """GMAT integrates a 4 x 4 field; ours has J2's secular part. Most of the gap is J2's short waves, 5 to 16 km."""
     times, state = read_trajectory(data_dir / "orbit-gmat-reference" / orbit / "Cartesian.txt")
-    elements = kepler_from_state(state[0, :3], state[0, 3:], float(times[0]))
-    r, _ = propagate_kepler(elements, times)
-    drift_km = np.linalg.norm(r - state[:, :3], axis=1) / 1e3
-    assert drift_km[0] < 1e-3
-    assert drift_km.max() < limit_km * 30  # osculating elements taken as mean ones: the along-track error grows
+    to_date = precession_j2000_to_date(float(times.mean())).T
+    r, v = state[:, :3] @ to_date, state[:, 3:] @ to_date
+    osculating = kepler_from_state(r[0], v[0], float(times[0]))
+    assert np.linalg.norm(propagate_kepler(osculating, times[0])[0] - r[0]) < 1e-3
+    ours, _ = propagate_kepler(mean_from_osculating(osculating), times)
+    assert np.linalg.norm(ours - r, axis=1).max() < 20e3
 
 
 def test_opssats_photodiodes_saw_light_where_we_say_the_sun_shines(data_dir: Path) -> None:
