@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Protocol, overload
 
 import numpy as np
 
@@ -87,6 +87,37 @@ def tile_grid(width_px: int, height_px: int, edge_px: int, overlap_px: int = 0, 
     if not 0 <= overlap_px < edge_px:
         raise FrameError(f"An overlap of {overlap_px} px does not fit tiles of {edge_px} px. Use 0 to {edge_px - 1}.")
     return TileGrid(frame_id, width_px, height_px, edge_px, overlap_px)
+
+
+class GrowingFrame(Frame, Protocol):
+    """A frame whose last rows have not come yet; ``height_px`` counts those that have."""
+
+    def wait_for(self, rows_px: int) -> int:
+        """Block until the frame has ``rows_px`` rows or is complete; return its height."""
+        ...
+
+    def release(self, row_px: int) -> None:
+        """Rows above ``row_px`` are not needed any more."""
+        ...
+
+
+def growing_windows(frame: GrowingFrame, edge_px: int, overlap_px: int = 0) -> Iterator[Window]:
+    """The windows that ``tile_grid`` gives for the complete frame, each as soon as it can be known.
+
+    Rows are released one row of windows late, because ``cut`` reads a row when it sees the next.
+    """
+    tile_grid(frame.width_px, 1, edge_px, overlap_px)
+    row, stride = 0, edge_px - overlap_px
+    while True:
+        below_px = (row + 1) * stride + edge_px  # where the next row of windows ends, unless it is the last
+        height = frame.wait_for(below_px)
+        grid = tile_grid(frame.width_px, min(height, below_px), edge_px, overlap_px, frame_id=frame.frame_id)
+        if height < below_px:
+            yield from grid[row * grid.cols :]
+            return
+        yield from grid[row * grid.cols : (row + 1) * grid.cols]
+        frame.release(row * stride)
+        row += 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,19 +1,32 @@
-"""Where pixels come from: image files read window by window, and the labelled scenes that a replay draws from."""
+"""Where pixels come from: image files read window by window, line streams that grow, and the labelled
+scenes that a replay draws from."""
 
 from ..frame import Frame, Patch
 from .bands import RGB, choose_bands
+from .growing import LineFrame
+from .lines import StreamCounts, StreamHeader
 from .raster import RANGE_TAG, RasterFrame, open_frame
 from .scenes import Scene, SceneSource, read_scene
+from .sources import AnyFrame, CommandCamera, FrameSource, Inbox, expand, open_any
 
 __all__ = [
     "RANGE_TAG",
     "RGB",
+    "AnyFrame",
+    "CommandCamera",
     "Frame",
+    "FrameSource",
+    "Inbox",
+    "LineFrame",
     "Patch",
     "RasterFrame",
     "Scene",
     "SceneSource",
+    "StreamCounts",
+    "StreamHeader",
     "choose_bands",
+    "expand",
+    "open_any",
     "open_frame",
     "read_scene",
 ]

@@ -19,6 +19,7 @@ from ..georeference import Box
 from ..records import UInt8Array
 from .bands import canonical_name, name_bands
 from .placing import place
+from .scaling import to_uint8
 
 RANGE_TAG = "SUBSOLAR_RANGE"
 """Dataset tag ``LOW,HIGH``: the stored values that become 0 and 255."""
@@ -88,23 +89,14 @@ class RasterFrame:
         if self._mask == "alpha":
             alpha = self.bands.index("alpha") + 1
             raw = self._dataset.read([*numbers, alpha], window=window)
-            return Patch(self._to_uint8(raw[:-1]), raw[-1] > 0)
+            return Patch(to_uint8(raw[:-1], self._scale), raw[-1] > 0)
         raw = self._dataset.read(numbers, window=window)
         valid: BoolArray | None = None
         if self._mask == "nodata":
             valid = _differs(raw, self._nodata)
         elif self._mask == "stored":
             valid = self._dataset.dataset_mask(window=window) > 0
-        return Patch(self._to_uint8(raw), valid)
-
-    def _to_uint8(self, raw: NDArray[Any]) -> UInt8Array:
-        if self._scale is None:
-            return raw.astype(np.uint8, copy=False)
-        low, high = self._scale
-        scaled = (raw.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-        np.nan_to_num(scaled, copy=False, nan=0.0)
-        pixels: UInt8Array = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-        return pixels
+        return Patch(to_uint8(raw, self._scale), valid)
 
 
 def open_frame(
