@@ -38,13 +38,19 @@ def elevation_rad(r_ecef_m: FloatArray, station: Station) -> FloatArray:
     >>> round(float(np.degrees(elevation_rad(np.array([[6878e3, 0.0, 0.0]]), overhead)[0])))
     90
     """
-    line = r_ecef_m - station.r_ecef_m
-    return np.asarray(np.arcsin(np.clip(line @ station.up / np.sqrt(np.sum(line * line, axis=-1)), -1.0, 1.0)))
+    place = station.r_ecef_m
+    height_m = r_ecef_m @ station.up - place @ station.up
+    range2 = np.einsum("...i,...i", r_ecef_m, r_ecef_m) + place @ place - 2.0 * (r_ecef_m @ place)
+    return np.asarray(np.arcsin(np.clip(height_m / np.sqrt(range2), -1.0, 1.0)))
 
 
 def find_passes(unix_s: FloatArray, r_ecef_m: FloatArray, station: Station) -> list[Pass]:
     """Return the passes within the samples; contacts shorter than one sample step may be missed."""
-    elevation = elevation_rad(r_ecef_m, station)
+    return passes_of(unix_s, elevation_rad(r_ecef_m, station), station)
+
+
+def passes_of(unix_s: FloatArray, elevation: FloatArray, station: Station) -> list[Pass]:
+    """Return the passes of a station whose sampled elevation (n,) in radians is known."""
     found = []
     for start, end in shadow_intervals_s(unix_s, station.mask_rad - elevation):
         inside = elevation[np.searchsorted(unix_s, start) : np.searchsorted(unix_s, end, side="right")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .constants import EARTH_FLATTENING, EARTH_RADIUS_M, SUN_RADIUS_M
 from .frames import FloatArray
@@ -36,9 +37,8 @@ def crossings_s(times_s: FloatArray, margin: FloatArray) -> tuple[FloatArray, Fl
     """
     inside = margin < 0
     at = np.flatnonzero(inside[1:] != inside[:-1])
-    roots = np.array([_root_s(times_s, margin, int(i)) for i in at])
-    entering = inside[at + 1]
-    return roots[entering] if at.size else roots, roots[~entering] if at.size else roots
+    roots, entering = _roots_s(times_s, margin, at), inside[at + 1]
+    return roots[entering], roots[~entering]
 
 
 def shadow_intervals_s(times_s: FloatArray, margin: FloatArray) -> list[tuple[float, float]]:
@@ -68,14 +68,23 @@ def positive_frac_of_steps(margin: FloatArray) -> FloatArray:
     return np.asarray(np.clip(high / np.maximum(high - low, 1e-300), 0.0, 1.0) * (high > 0))
 
 
-def _root_s(times_s: FloatArray, margin: FloatArray, i: int) -> float:
-    lo = min(max(i - 1, 0), max(len(times_s) - 4, 0))
-    t, y = times_s[lo : lo + 4] - times_s[i], margin[lo : lo + 4]
-    curve = np.polynomial.Polynomial.fit(t, y, min(3, len(t) - 1))
-    a, b = 0.0, float(times_s[i + 1] - times_s[i])
-    falling = margin[i] >= 0
-    for _ in range(60):
-        middle = 0.5 * (a + b)
-        above = float(curve(middle)) >= 0
-        a, b = (middle, b) if above == falling else (a, middle)
-    return float(times_s[i]) + 0.5 * (a + b)
+def _roots_s(times_s: FloatArray, margin: FloatArray, at: NDArray[np.intp]) -> FloatArray:
+    """Return where the cubic through the four samples around each step ``at`` .. ``at + 1`` changes sign, by
+    bisection."""
+    if len(times_s) < 4:
+        share = margin[at] / (margin[at] - margin[at + 1])
+        return np.asarray(times_s[at] + share * (times_s[at + 1] - times_s[at]))
+    four = np.clip(at - 1, 0, len(times_s) - 4)[:, None] + np.arange(4)
+    t, y = times_s[four] - times_s[at][:, None], margin[four]
+    slopes = [y]
+    for order in (1, 2, 3):  # Newton's divided differences
+        slopes.append(np.diff(slopes[-1], axis=1) / (t[:, order:] - t[:, :-order]))
+    c0, c1, c2, c3 = (column[:, 0] for column in slopes)
+    low, high = np.zeros(len(at)), times_s[at + 1] - times_s[at]
+    falling = margin[at] >= 0
+    for _ in range(48):
+        middle = 0.5 * (low + high)
+        d0, d1, d2 = middle - t[:, 0], middle - t[:, 1], middle - t[:, 2]
+        before = ((c0 + d0 * (c1 + d1 * (c2 + d2 * c3))) >= 0) == falling
+        low, high = np.where(before, middle, low), np.where(before, high, middle)
+    return np.asarray(times_s[at] + 0.5 * (low + high))

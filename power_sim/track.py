@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .constants import ASTRONOMICAL_UNIT_M, DAY_S, EARTH_MEAN_RADIUS_M, EARTH_RADIUS_M, SOLAR_IRRADIANCE_W_M2
-from .contacts import Pass, Station, elevation_rad, find_passes
+from .contacts import Pass, Station, elevation_rad, passes_of
 from .cover import cover_code, cover_map
 from .eclipse import lit_frac_of_steps, positive_frac_of_steps, shadow_intervals_s, shadow_margins_rad
 from .errors import OrbitError
@@ -138,7 +138,7 @@ def _fly_orbit(scenario: Scenario, start: float, slots: int, episode: int) -> Tr
     step_s = slot_s / STEPS_PER_SLOT
     times = start + step_s * np.arange(slots * STEPS_PER_SLOT + 1, dtype=np.float64)
     r, v = state_at(scenario.orbit, times, scenario.name)
-    sun = sun_eci_m(times)
+    sun = _sun_along_m(times)
     penumbra, umbra = shadow_margins_rad(r, sun)
     lit = lit_frac_of_steps(penumbra, umbra)
     toward_sun = sun - r
@@ -175,6 +175,14 @@ def _fly_orbit(scenario: Scenario, start: float, slots: int, episode: int) -> Tr
     )
 
 
+def _sun_along_m(times: FloatArray) -> FloatArray:
+    """Return the Sun at each time (n, 3), computed once per slot and interpolated: it moves a thousandth of a
+    degree."""
+    knots = np.append(times[:-1:STEPS_PER_SLOT], times[-1])
+    sun = sun_eci_m(knots)
+    return np.stack([np.interp(times, knots, sun[:, axis]) for axis in range(3)], axis=-1)
+
+
 def _contacts(
     scenario: Scenario, times: FloatArray, ecef: FloatArray, slots: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, tuple[Pass, ...]]:
@@ -189,7 +197,7 @@ def _contacts(
         rate = link.rate_bps * (link.low_rate_frac + (1 - link.low_rate_frac) * height)
         best = np.maximum(best, part * rate)
         share = np.maximum(share, part)
-        passes += find_passes(times, ecef, station)
+        passes += passes_of(times, elevation, station)
     pass_s = np.sum(share.reshape(slots, -1), axis=1) * step_s
     byte = np.sum(best.reshape(slots, -1), axis=1) * step_s / 8 * (1 - link.loss_frac)
     merged = merge_intervals([(p.start_unix_s, p.end_unix_s) for p in passes])
