@@ -23,8 +23,8 @@ def test_the_built_in_pool_is_what_the_shipped_profiles_say(repo: Path) -> None:
 
 def test_the_pool_file_is_written_by_its_script(repo: Path) -> None:
     script = "import sys; sys.path.insert(0, 'benchmarks'); import make_pool; print(make_pool.pool_text(), end='')"
-    written = subprocess.run([sys.executable, "-c", script], cwd=repo, capture_output=True, text=True, check=True).stdout
-    assert written == (repo / "power_sim" / "scenarios" / "pool-eurosat.toml").read_text()
+    run = subprocess.run([sys.executable, "-c", script], cwd=repo, capture_output=True, text=True, check=True)
+    assert run.stdout == (repo / "power_sim" / "scenarios" / "pool-eurosat.toml").read_text()
 
 
 def test_published_figures_stay_as_they_are(repo: Path) -> None:
@@ -35,6 +35,7 @@ def test_published_figures_stay_as_they_are(repo: Path) -> None:
 
 def test_a_profile_beyond_the_device_is_refused(repo: Path) -> None:
     scenario = load_scenario("cubesat-6u")
-    hungry = [replace(m, energy_min_j=m.energy_min_j * 9, energy_max_j=m.energy_max_j * 9) for m in scenario.pool.models]
+    models = scenario.pool.models
+    hungry = [replace(m, energy_min_j=m.energy_min_j * 9, energy_max_j=m.energy_max_j * 9) for m in models]
     with pytest.raises(ScenarioError, match="imply"):
         scenario.with_pool(hungry)
