@@ -47,9 +47,9 @@ class Bank:
     slots: int
     columns: Columns
     table: FloatArray
-    """((slots + 1) x missions, width): one row per slot and mission; the last slot is the moment after the end."""
+    """(slots + 1, width, missions): the last slot is the moment after the end."""
     steady: NDArray[np.float32]
-    """((slots + 1) x missions, STEADY_SIZE)."""
+    """(slots + 1, STEADY_SIZE, missions)."""
     initial_charge_j: FloatArray
     """(missions,)."""
 
@@ -97,5 +97,5 @@ def fill_bank(scenario: Scenario, timeline: Timeline, seed: int, missions: int) 
 
 
 def _by_slot(table: NDArray[Any]) -> NDArray[Any]:
-    """Flatten (missions, slots, width) with the missions of one slot side by side: copies in step read along memory."""
-    return np.ascontiguousarray(np.swapaxes(table, 0, 1)).reshape(-1, table.shape[-1])
+    """Turn (missions, slots, width) so that a quantity of one slot lies side by side for all missions."""
+    return np.ascontiguousarray(table.transpose(1, 2, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,7 +62,9 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self._options = len(self.scenario.pool.models)
         self._idles = self.scenario.limits.may_idle
         self._floor_frac = self.scenario.limits.accuracy_floor_frac
-        self._row = np.empty(observation_size(self._options) - STEADY_SIZE, dtype=np.float32)
+        self._size = observation_size(self._options)
+        self._live = self._size - STEADY_SIZE
+        self._pack = struct.Struct(f"{self._live}f").pack_into
         self._masks = _masks(self._options, self._idles)
         self.action_space = gymnasium.spaces.Discrete(self._options + self._idles)
         self.observation_space = gymnasium.spaces.Box(-2.0, 2.0, (observation_size(self._options),), np.float32)
@@ -80,10 +83,13 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         episode = draw_episode(self.scenario, self._timeline, mission)
         self._craft.begin(episode)
         steady = self._steady_rows.of(np.array([episode.first]))
-        self._steady = steady.rows[0]
-        self._ahead: list[tuple[float, float]] = list(
-            zip(steady.ahead_value[0].tolist(), steady.ahead_net_j[0].tolist(), strict=True)
-        )
+        rows = np.empty((episode.slots + 1, self._size), dtype=np.float32)
+        rows[:-1, self._live :] = steady.rows[0]
+        rows[-1, self._live :] = steady.rows[0, -1]
+        self._rows: Any = rows
+        ahead = zip(steady.ahead_value[0].tolist(), steady.ahead_net_j[0].tolist(), strict=True)
+        self._ahead: list[tuple[float, float]] = [*ahead]
+        self._ahead.append(self._ahead[-1])
         return self._observation(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -108,12 +114,13 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     def _observation(self) -> NDArray[np.float32]:
         craft = self._craft
         craft.prepare()
-        slot = min(craft.slot, craft.slots - 1)
+        slot = craft.slot
         value, net_j = self._ahead[slot]
         live = live_row(craft, value, net_j, self._floor_frac)
         self._open = tuple(live[LIVE_SIZE::OPTION_SIZE])
-        self._row[:] = live
-        return np.concatenate((self._row, self._steady[slot]))
+        self._pack(self._rows, slot * self._size * 4, *live)
+        row: NDArray[np.float32] = self._rows[slot]  # each slot has its own memory: nothing is overwritten later
+        return row
 
 
 def _masks(options: int, idles: bool) -> dict[tuple[float, ...], NDArray[np.bool_]]:
@@ -129,8 +136,8 @@ class OrbitEnergyVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """Many craft at once, as numpy arrays; the missions are those of ``vector.VectorSimulator``.
 
     Observations, actions and rewards as in ``OrbitEnergyEnv``, one row per copy. A copy whose mission ends begins its
-    next in the same
-    step; ``info["final_obs"]`` then holds the last observations and ``info["_final_obs"]`` says of which copies.
+    next in the same step; ``info["final_obs"]`` then holds the last observations and ``info["_final_obs"]`` says of
+    which copies.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012

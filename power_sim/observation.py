@@ -145,7 +145,7 @@ def option_features(
     cost_j = tile * energy_j
     drain = cost_j * (8.0 / ops.maximum(scales.capacity_j - scales.reserve_j, 1.0))
     return [
-        ops.where((tile >= 1.0) & (accuracy_frac >= floor_frac), 1.0, 0.0),
+        ((tile >= 1.0) & (accuracy_frac >= floor_frac)) * 1.0,
         accuracy_frac,
         tile / ops.maximum(waiting_tile, 1.0),
         cost_j / ops.maximum(budget_j, _TINY),

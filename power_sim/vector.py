@@ -53,16 +53,17 @@ class VectorSimulator:
         self.plant = plant = timeline.plant
         self.options = len(scenario.pool.models)
         self.actions = self.options + scenario.limits.may_idle
-        self.bank = fill_bank(scenario, timeline, seed, max(copies, missions or min(4 * copies, 4096)))
+        # a multiple of the copies keeps them in step with the bank's memory
+        self.bank = fill_bank(scenario, timeline, seed, missions or copies * max(1, min(4, 4096 // copies)))
         models = scenario.pool.models
         self._shown_energy = np.array([[m.energy_j] for m in models]) * np.ones(copies)
         self._shown_time = np.array([[m.time_s] for m in models]) * np.ones(copies)
         self._trace = timeline.accuracy.mean(axis=1)[:, None] * TRACE
         self._drawn, self._visible = scenario.pool.draw == "slot", scenario.pool.visible
         self._keeps = bool(timeline.queued.any()) and plant.queue_max_tile > 0
-        self._stays = timeline.queued[:, None]
+        self._stay = np.flatnonzero(timeline.queued)
         worth = timeline.accuracy * timeline.value
-        self._sums = np.vstack([np.ones(len(timeline.value)), timeline.value, worth])
+        self._sums = np.vstack([np.ones(len(timeline.value)), timeline.value, worth])[:, self._stay]
         self._scales = Scales(plant.capacity_j, plant.reserve_j, plant.limit_k)
         self._lane = np.arange(copies)
         self._always = np.ones((1, copies), dtype=np.bool_)
@@ -74,7 +75,7 @@ class VectorSimulator:
         self.slot = np.zeros(copies, dtype=np.intp)
         self.charge_j, self.temperature_k = np.empty(copies), np.empty(copies)
         self.backlog_byte = np.empty(copies)
-        self.queue_tile = np.zeros((len(timeline.value), copies))
+        self.queue_tile = np.zeros((len(self._stay), copies))
         self._queue = np.zeros((len(self._sums), copies))
         self.reset()
 
@@ -125,8 +126,7 @@ class VectorSimulator:
     def _prepare(self) -> None:
         """Look up the slot that is due and price the options, as ``Craft.prepare`` does for one."""
         plant, columns = self.plant, self.bank.columns
-        self._row = self.slot * self.bank.missions + self._mission
-        self._now = now = self.bank.table.take(self._row, axis=0, mode="clip").T
+        self._now, self._steady = now, _ = self._look_up()
         harvest, load, floor, sink = now[columns.harvest], now[columns.load], now[columns.floor], now[columns.sink]
         self.waiting_tile = waiting = now[columns.arrived_tile] + self._queue[0]
         value = now[columns.arrived_value] + self._queue[1]
@@ -145,6 +145,15 @@ class VectorSimulator:
             self.time_budget_s = dynamics.time_budget_s(VECTOR, plant, self.temperature_k)
             room = np.minimum(room, self.heat_budget_j)
         self.tile = dynamics.admitted_tile(VECTOR, waiting, room, self.time_budget_s, self.energy_j, self.time_s)
+
+    def _look_up(self) -> tuple[FloatArray, NDArray[np.float32]]:
+        """Return the bank's (width, copies) and (steady, copies) for every copy's slot: a view while all keep step."""
+        slot, first = int(self.slot[0]), int(self._mission[0])
+        if (self.slot == slot).all() and (self._mission == self._lane + first).all():
+            part = slice(first, first + self.copies)
+            return self.bank.table[slot, :, part], self.bank.steady[slot, :, part]
+        table, steady = self.bank.table, self.bank.steady
+        return table[self.slot, :, self._mission].T, steady[self.slot, :, self._mission].T
 
     def _observe(self) -> NDArray[np.float32]:
         now, columns = self._now, self.bank.columns
@@ -186,7 +195,7 @@ class VectorSimulator:
             place[:] = row
         for i, block in enumerate(blocks, start=LIVE_SIZE):
             rows[i : self._live : OPTION_SIZE] = block
-        rows[self._live :] = self.bank.steady.take(self._row, axis=0, mode="clip").T
+        rows[self._live :] = self._steady
         self._allowed = blocks[0] > 0.5
         return np.asarray(rows.T)
 
@@ -240,7 +249,10 @@ class VectorSimulator:
 
     def _queue_leftovers(self, tile: FloatArray) -> None:
         left = 1.0 - tile / np.maximum(self.waiting_tile, 1.0)
-        keep = np.floor((self.queue_tile + self._now[self.bank.columns.arrived]) * left * self._stays)
+        keep = self._now[self.bank.columns.arrived][self._stay]
+        keep += self.queue_tile
+        keep *= left
+        np.floor(keep, out=keep)
         room = np.full(self.copies, self.plant.queue_max_tile)
         for tiles in keep:
             np.minimum(tiles, room, out=tiles)

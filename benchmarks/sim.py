@@ -1,0 +1,175 @@
+"""Speed of the simulator, per CPU-second, beside its peers: ``make bench-sim``.
+
+Prints a table and writes ``build/bench/sim.json``. Every figure is the median of its repeats; CPU time, not wall time,
+since these machines are shared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import numpy as np
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO))
+
+from power_sim import load_scenario  # noqa: E402
+from power_sim.env import OrbitEnergyEnv  # noqa: E402
+from power_sim.timeline import Timeline, build_timeline, timeline_of  # noqa: E402
+from power_sim.vector import VectorSimulator  # noqa: E402
+
+SCENARIO = "cubesat-6u"
+# field measurements of November 2026 on the reference machine: 180 s slots
+BSK_RL = {"name": "bsk_rl 1.3.8 (1 s integration)", "value": 64}
+PASEOS = {"name": "PASEOS 0.2.1 (10 s steps, no heat)", "value": 1.2}
+
+
+def cpu_s(work: Callable[[], Any]) -> float:
+    """CPU seconds that ``work`` takes."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def scalar_rate(repeats: int = 5, missions: int = 300) -> float:
+    """Slot-steps per CPU-second of the gymnasium environment, random actions, resets included."""
+    env = OrbitEnergyEnv(SCENARIO)
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).integers(int(env.action_space.n), size=1000).tolist()
+    steps = 0
+
+    def fly() -> None:
+        nonlocal steps
+        for _ in range(missions):
+            env.reset()
+            over = False
+            while not over:
+                _, _, terminated, truncated, _ = env.step(actions[steps % 1000])
+                over = terminated or truncated
+                steps += 1
+
+    rates = []
+    for _ in range(repeats):
+        before = steps
+        spent = cpu_s(fly)
+        rates.append((steps - before) / spent)
+    return statistics.median(rates)
+
+
+def vector_rate(copies: int = 1024, slots: int = 4000, repeats: int = 3) -> tuple[float, float]:
+    """Slot-steps per CPU-second of the vector form, restarts included; and CPU seconds to draw its missions."""
+    timeline_of(load_scenario(SCENARIO))
+    simulators: list[VectorSimulator] = []
+    drawing = cpu_s(lambda: simulators.append(VectorSimulator(load_scenario(SCENARIO), copies)))
+    actions = np.random.default_rng(0).integers(simulators[0].actions, size=(64, copies))
+
+    def fly() -> None:
+        for slot in range(slots):
+            simulators[0].step(actions[slot % 64])
+
+    return statistics.median(copies * slots / cpu_s(fly) for _ in range(repeats)), drawing
+
+
+def build(days: float, changes: dict[str, str] | None = None) -> Timeline:
+    """Compute a timeline afresh."""
+    overrides = {"orbit.window_days": str(days), "orbit.orbits": "1", **(changes or {})}
+    scenario = load_scenario(SCENARIO, overrides)
+    return build_timeline(scenario, 1)
+
+
+def year_s(repeats: int = 3) -> float:
+    """CPU seconds to precompute one satellite's year."""
+    build(1)
+    return statistics.median(cpu_s(lambda: build(365)) for _ in range(repeats))
+
+
+def slot_cost_us() -> dict[str, float]:
+    """CPU microseconds per slot by length of the window: flat where the cost is linear."""
+    return {
+        f"{days} days": round(cpu_s(lambda d=days: build(d)) / (days * 480) * 1e6, 2) for days in (30, 90, 180, 365)
+    }
+
+
+def constellation(satellites: int) -> tuple[float, float]:
+    """CPU seconds and MiB of memory for that many satellites over one day, all held at once."""
+    code = (
+        "import resource, sys, time; sys.path.insert(0, sys.argv[1]); from benchmarks.sim import build;"
+        "build(1); base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.process_time();"
+        "kept = [build(1, {'orbit.mean_anomaly_deg': str(k * 0.36), 'orbit.ltdn_h': str(6 + k % 12)})"
+        " for k in range(int(sys.argv[2]))];"
+        "print(time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024)"
+    )
+    command = [sys.executable, "-c", code, str(REPO), str(satellites)]
+    words = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout.split()
+    return float(words[0]), float(words[1])
+
+
+def import_s(repeats: int = 9) -> float:
+    """CPU seconds of ``import power_sim`` above those of an empty interpreter."""
+
+    def start(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    empty = statistics.median(start("pass") for _ in range(repeats))
+    return statistics.median(start("import power_sim") for _ in range(repeats)) - empty
+
+
+def figure(value: float, unit: str, bar: float, above: bool, peer: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One entry of the result file; ``above`` tells on which side of the bar is good."""
+    met = value >= bar if above else value <= bar
+    return {"value": round(value, 4), "unit": unit, "bar": bar, "met": met, "peer": peer}
+
+
+def machine() -> str:
+    """Processor, cores and Python."""
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")]
+    load = os.getloadavg()[0]
+    cpu = names[0] if names else platform.machine()
+    return f"{cpu}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, numpy {np.__version__}"
+
+
+def main() -> int:
+    """Measure, print, write; 1 where a bar is missed."""
+    vector, drawing = vector_rate()
+    hundred_s, _ = constellation(100)
+    thousand_s, thousand_mib = constellation(1000)
+    figures = {
+        "scalar_slot_steps": figure(scalar_rate(), "1/CPU-s", 100_000, True, BSK_RL),
+        "vector_slot_steps_1024": figure(vector, "1/CPU-s", 5_000_000, True, PASEOS),
+        "vector_drawing_4096_missions": figure(drawing, "CPU-s", 2.0, False),
+        "year_of_one_satellite": figure(year_s(), "CPU-s", 2.0, False),
+        "constellation_1000_one_day_memory": figure(thousand_mib, "MiB", 2048, False),
+        "constellation_1000_over_100_time": figure(thousand_s / hundred_s, "ratio", 12.0, False),
+        "import": figure(import_s(), "CPU-s", 0.3, False),
+    }
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=REPO).stdout.strip()
+    result = {"machine": machine(), "commit": commit, "figures": figures, "slot_cost_us": slot_cost_us()}
+    target = REPO / "build" / "bench" / "sim.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{result['machine']}\n")
+    for name, entry in figures.items():
+        peer = f"   peer: {entry['peer']['name']} {entry['peer']['value']}" if entry["peer"] else ""
+        verdict = "met   " if entry["met"] else "MISSED"
+        print(f"{name:36s} {entry['value']:>14,.4g} {entry['unit']:8s} bar {entry['bar']:>11,.4g} {verdict}{peer}")
+    print("\nprecomputing, CPU us per slot:", result["slot_cost_us"])
+    return 0 if all(entry["met"] for entry in figures.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
