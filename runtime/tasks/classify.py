@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporters.package import ModelPackage
 
@@ -45,33 +46,42 @@ class Classifier:
         A run that fails, or an answer that is no probability (NaN, Inf, beyond 0..1), fails its tiles and nothing else.
         """
         try:
-            scores = self._checked(self.engine.infer(pixels), len(refs))
+            best, score, outcomes = self.decode(refs, self.engine.infer(pixels))
         except EngineError as error:
             return [], [TileOutcome(ref, "failed", str(error)) for ref in refs]
-        sound_rows = np.all((scores >= -_SLACK) & (scores <= 1.0 + _SLACK), axis=1)  # false for NaN
-        unsound = f"{self.package.info.id} answered no probabilities (NaN, Inf or beyond 0..1)"
         places = footprints if footprints is not None else [None] * len(refs)
-        products, outcomes = [], []
-        for ref, row, sound, place in zip(refs, scores, sound_rows.tolist(), places, strict=True):
-            if not sound:
-                outcomes.append(TileOutcome(ref, "failed", unsound))
-                continue
-            products.append(self._product(ref, row, slot, captured_unix_s, place))
-            outcomes.append(TileOutcome(ref, "done"))
+        products = [
+            self._product(ref, int(best[row]), float(score[row]), slot, captured_unix_s, place)
+            for row, (ref, place, outcome) in enumerate(zip(refs, places, outcomes, strict=True))
+            if outcome.outcome == "done"
+        ]
         return products, outcomes
 
-    def _checked(self, scores: FloatArray, count: int) -> FloatArray:
-        expected = (count, len(self.package.info.classes))
-        if scores.shape != expected:
-            raise EngineError(f"{self.engine.name} answered {scores.shape}, expected {expected}. Export it again.")
-        return scores
+    def decode(
+        self, refs: Sequence[TileRef], raw: FloatArray
+    ) -> tuple[NDArray[np.int64], FloatArray, list[TileOutcome]]:
+        """Class and score of each tile, (n,) each, and how it ended; class and score of a failed one mean nothing.
+
+        Raises ``EngineError`` for answers of another shape.
+        """
+        info = self.package.info
+        expected = (len(refs), len(info.classes))
+        if raw.shape != expected:
+            raise EngineError(f"{self.engine.name} answered {raw.shape}, expected {expected}. Export it again.")
+        sound = np.all((raw >= -_SLACK) & (raw <= 1.0 + _SLACK), axis=1)  # false for NaN
+        unsound = f"{info.id} answered no probabilities (NaN, Inf or beyond 0..1)"
+        outcomes = [
+            TileOutcome(ref, "done") if good else TileOutcome(ref, "failed", unsound)
+            for ref, good in zip(refs, sound.tolist(), strict=True)
+        ]
+        best = raw.argmax(axis=1)
+        return best, raw[np.arange(len(raw)), best], outcomes
 
     def _product(
-        self, ref: TileRef, row: FloatArray, slot: int, captured_unix_s: float, place: Footprint | None
+        self, ref: TileRef, best: int, score: float, slot: int, captured_unix_s: float, place: Footprint | None
     ) -> Product:
         info = self.package.info
-        best = int(row.argmax())
-        label, score = info.classes[best], float(row[best])
+        label = info.classes[best]
         return Product(
             product_id=product_id(ref, self.package.sha256, slot),
             slot=slot,
