@@ -21,6 +21,7 @@ from ..wire.packets import OVERHEAD_BYTE, Apid, build, build_all, parse
 from ..wire.payload import HEAD_BYTE, encode_batch, prompted
 from .links import Link
 from .queue import Downlink, Load
+from .rules import Rules, choose
 
 PROMPT_BYTE = OVERHEAD_BYTE + HEAD_BYTE
 MAX_ROUNDS = 8
@@ -75,12 +76,16 @@ class DownlinkSession:
         link: Link,
         *,
         files: CfdpEntity | None = None,
+        rules: Rules | None = None,
         pacing: Pacing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._link = link
         self._files = files
+        self._rules = rules or Rules()
+        self._rules_text = ""
+        self._sent_labels: Counter[str] = Counter()
         self._pacing = pacing or Pacing()
         self._clock = clock
         self._left_byte = 0
@@ -99,6 +104,8 @@ class DownlinkSession:
         sent: set[str] = set()
         repeated = delivered = 0
         silent = False
+        self._sent_labels.clear()
+        self._rules_text = ""
         if budget_byte > PROMPT_BYTE:
             self._time_unix_s = self._newest_unix_s() if unix_s is None else unix_s
             delivered += self._drain()
@@ -151,10 +158,15 @@ class DownlinkSession:
         transfer = self._store.next_transfer()
         downlink = Downlink(packet_byte=self._pacing.packet_byte)
         candidates = min(CANDIDATES, self._left_byte // SMALLEST_BYTE + 1)
-        downlink.offer(self._store.pending(candidates), ordered=True)
+        pending = self._store.pending(candidates if self._rules == Rules() else CANDIDATES)
+        choice = choose(self._rules, pending, self._left_byte, self._sent_labels)
+        self._rules_text = choice.text if not self._sent_labels else self._rules_text
+        downlink.offer(choice.products, ordered=True)
         loads = downlink.take(self._left_byte, transfer=transfer)
         if not loads:
             return (), 0, False
+        labels = {product.product_id: product.label for product in choice.products}
+        self._sent_labels.update(labels[name] for load in loads for name in load.product_ids)
         sequence = self._store.next_sequence()
         batches = tuple(load.product_ids for load in loads)
         packet, sent_byte = sum(load.packet for load in loads), sum(load.sent_byte for load in loads)
@@ -287,6 +299,8 @@ class DownlinkSession:
             text += f", {repeated} repeated"
         if silent:
             text += ", the ground did not answer"
+        if self._rules_text:
+            text += f"; {self._rules_text}"
         if left:
             text += f"; {left} left behind ({left_byte} bytes, worth {self._store.waiting_value():.4g})"
         return PassReport(slot, budget_byte, sent_byte, sent, delivered, left, repeated, silent, text)

@@ -42,14 +42,20 @@ class Archive:
 
     def insert(self, batch: Batch) -> int:
         """Keep the products of ``batch``; return how many of them are new."""
+        rows = [product_row(product)[:15] for product in batch.products]
         try:
             self._begin()
             self._db.execute("INSERT INTO batches VALUES (?, ?) ON CONFLICT DO NOTHING", (batch.transfer, batch.index))
             new = self._db.executemany(
                 f"INSERT INTO products ({PRODUCT_COLUMNS}) VALUES ({', '.join('?' * 15)}) "
                 "ON CONFLICT (product_id) DO NOTHING",
-                [product_row(product)[:15] for product in batch.products],
+                rows,
             ).rowcount
+            if new < len(rows):  # a label that is here already may come again with its outline
+                self._db.executemany(
+                    "UPDATE products SET footprint = ? WHERE product_id = ? AND footprint IS NULL",
+                    [(row[6], row[0]) for row in rows if row[6] is not None],
+                )
         except sqlite3.Error as error:
             self._abandon()
             raise explain(self.path, error) from error
