@@ -14,12 +14,12 @@ HEAD = "# Written by `make pool` from the measured profiles of deploy/packages; 
 
 
 def model_table(name: str) -> str:
-    """Return one ``[[pool.models]]`` table with the figures of a package's profile at the working batch size."""
+    """Return one ``[[models]]`` table with the figures of a package's profile at the working batch size."""
     package = open_package(DEPLOY / "packages" / name)
     accuracy, entry = package.profile.accuracy, package.profile.entry_for(batch=WORKING_BATCH)
     recalls = ", ".join(f"{label} = {recall!r}" for label, recall in accuracy.recall_by_class.items())
     lines = [
-        "[[pool.models]]",
+        "[[models]]",
         f'name = "{name}"',
         f'package_id = "{package.info.id}"',
         *(f"accuracy_{side}_frac = {accuracy.value!r}" for side in ("min", "max")),

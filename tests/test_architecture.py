@@ -78,7 +78,9 @@ def test_every_command_has_help_and_stands_in_the_readme(repo: Path) -> None:
 def test_the_top_level_holds_what_was_agreed(repo: Path) -> None:
     agreed = {"pyproject.toml", "runtime", "exporters", "policies", "power_sim", "tests", "deploy", "README.md"}
     may_join = {"LICENSE", "CHANGELOG.md", "Makefile", "benchmarks", "docs"}
-    tracked = subprocess.run(["git", "ls-files"], cwd=repo, capture_output=True, text=True, check=False).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=repo, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
     if tracked == [""]:
         pytest.skip("needs a git checkout")
     top = {line.split("/")[0] for line in tracked if line}

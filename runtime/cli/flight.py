@@ -41,7 +41,8 @@ from .common import assignments, cli, json_option, packages_option, say, scenes_
 @json_option
 def replay(as_json: bool, overrides: tuple[str, ...], **given: Any) -> None:
     """Fly SCENARIO here: simulated orbit and power, real tiles, real engines, real packets to a ground station."""
-    from ..replay import ReplayOptions, fly
+    from ..flight import ReplayOptions
+    from ..replay import fly
 
     options = ReplayOptions(overrides=assignments(overrides), **given)
     result = fly(options, Progress(sys.stderr))
