@@ -118,11 +118,21 @@ def split_stream(data: bytes) -> Iterator[bytes]:
     while at + HEADER_BYTE < len(data):
         length = HEADER_BYTE + 1 + int.from_bytes(data[at + 4 : at + 6], "big")
         packet = data[at : at + length]
-        if HEADER_BYTE + CRC_BYTE < len(packet) == length <= MAX_PACKET_BYTE and binascii.crc_hqx(packet, 0xFFFF) == 0:
+        if len(packet) == length and is_packet(packet):
             yield packet
             at += length
         else:
             at += 1
+
+
+def is_packet(raw: bytes) -> bool:
+    """Whether ``raw`` could be one of our packets: a length that is allowed and a checksum that is right."""
+    return HEADER_BYTE + CRC_BYTE < len(raw) <= MAX_PACKET_BYTE and binascii.crc_hqx(raw, 0xFFFF) == 0
+
+
+def may_begin(start: bytes | bytearray) -> bool:
+    """Whether a packet of ours could begin with these two bytes or more."""
+    return start[0] >> 5 == 0 and ((start[0] & 7) << 8 | start[1]) in _KNOWN
 
 
 def encode_time(unix_s: float) -> bytes:

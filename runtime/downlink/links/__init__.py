@@ -4,6 +4,7 @@ from .base import Link, MemoryLink, memory_pair
 from .folder import FolderLink
 from .impaired import ImpairedLink, Impairment, SimulatedChannel
 from .limited import BudgetedLink, PacedLink
+from .stream import StreamLink, TcpServer
 from .udp import UdpLink
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "MemoryLink",
     "PacedLink",
     "SimulatedChannel",
+    "StreamLink",
+    "TcpServer",
     "UdpLink",
     "memory_pair",
 ]
