@@ -19,7 +19,10 @@ from .records import Product
 from .report.model import Finding, FrameView, GroundTrack, PackageView, PassRecord, ReplayReport, Station
 
 TRACK_STEP_S = 30.0
-THUMBNAIL_PX = 640
+LONG_S = 2 * 86_400.0
+"""From here on the track has a point a slot."""
+PICTURE_PX = 2000
+"""Longer side of a scene in the page: the sample scenes come whole, so that a chip shows what the network saw."""
 CREDITS = {
     "eurosat": "EuroSAT (Helber et al. 2019, MIT); contains modified Copernicus Sentinel data",
     "naip": "NAIP, USDA, public domain",
@@ -41,7 +44,9 @@ def report_of(flight: Flight, summary: Mapping[str, object]) -> ReplayReport:
         products=[finding(product, flight.sent_in_slot, flight.delivered) for product in flight.products],
         notes=[str(note) for note in _list(summary["notes"])],
         versions={str(name): str(value) for name, value in _table(summary["versions"]).items()},
-        stations=[Station(name, s.latitude_deg, s.longitude_deg) for name, s in scenario.link.stations.items()],
+        stations=[
+            Station(name, s.latitude_deg, s.longitude_deg, s.mask_deg) for name, s in scenario.link.stations.items()
+        ],
         frames=frame_views(flight.scenes, flight.products),
         packages=package_views(flight),
         reserve_frac=None if scenario.power.kind == "paper" else scenario.power.reserve_frac,
@@ -62,11 +67,13 @@ def ground_track(flight: Flight) -> GroundTrack:
     if flight.scenario.orbit.kind == "sortie":
         lat, lon = np.degrees(track.latitude_rad[:flown]), np.degrees(track.longitude_rad[:flown])
         return GroundTrack(track.unix_s[:flown], lat, lon, track.sunlit_frac[:flown] > 0.5)
-    unix_s = np.arange(start_s, end_s + TRACK_STEP_S / 2, TRACK_STEP_S)
+    step_s = TRACK_STEP_S if end_s - start_s < LONG_S else flight.scenario.orbit.slot_s
+    unix_s = np.arange(start_s, end_s + step_s / 2, step_s)
     r_eci_m, _ = state_at(flight.scenario.orbit, unix_s)
-    latitude_rad, longitude_rad, _ = geodetic_from_ecef(ecef_from_eci(r_eci_m, unix_s))
+    latitude_rad, longitude_rad, altitude_m = geodetic_from_ecef(ecef_from_eci(r_eci_m, unix_s))
     penumbra, umbra = shadow_margins_rad(r_eci_m, sun_eci_m(unix_s))
-    return GroundTrack(unix_s, np.degrees(latitude_rad), np.degrees(longitude_rad), penumbra + umbra > 0)
+    lit = penumbra + umbra > 0
+    return GroundTrack(unix_s, np.degrees(latitude_rad), np.degrees(longitude_rad), lit, altitude_m)
 
 
 def pass_records(flight: Flight) -> list[PassRecord]:
@@ -110,14 +117,14 @@ def frame_views(scenes: SceneSource, products: Sequence[Product]) -> list[FrameV
 
 
 def frame_view(scenes: SceneSource, name: str) -> FrameView:
-    """Return one scene as a JPEG of at most 640 px, with its bounds."""
+    """Return one scene as a JPEG of at most 2000 px, with its bounds."""
     credit = next((text for key, text in CREDITS.items() if name.startswith(key)), "")
     frame = scenes.frame(name)
     return FrameView(
         frame_id=name,
         title=name,
         credit=credit,
-        image=thumbnail_jpeg(scenes.path_of(name), THUMBNAIL_PX),
+        image=thumbnail_jpeg(scenes.path_of(name), PICTURE_PX),
         width_px=frame.width_px,
         height_px=frame.height_px,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from ..errors import MissionError
@@ -13,6 +14,10 @@ from .figures import SHAPES, Scale
 from .model import ReplayReport
 
 IDLE = "idle"
+_SUMMED = (
+    "budget_j", "harvest_j", "load_j", "arrived_tile", "admitted_tile", "shed_tile", "energy_j", "pass_s",
+    "sent_product",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,34 @@ def digest(report: ReplayReport) -> Digest:
     pool = [package.model for package in report.packages]
     models = [*dict.fromkeys(pool), *sorted(used - set(pool) - {IDLE})]
     return Digest(report, starts, report.slot_s or between, (*models, *([IDLE] if IDLE in used else [])))
+
+
+def coarse(flight: Digest, most: int) -> tuple[Digest, int]:
+    """Return the flight with equal numbers of slots put together so that at most ``most`` are left, and that number."""
+    per_mark = -(-len(flight.slots) // most)
+    if per_mark <= 1:
+        return flight, 1
+    groups = [flight.slots[first : first + per_mark] for first in range(0, len(flight.slots), per_mark)]
+    report = replace(flight.report, slots=[_merged(group) for group in groups])
+    return replace(
+        flight, report=report, starts_unix_s=flight.starts_unix_s[::per_mark], slot_s=flight.slot_s * per_mark
+    ), per_mark
+
+
+def _merged(group: Sequence[SlotRecord]) -> SlotRecord:
+    """Return one slot for several: loads are summed, charge is lowest, heat highest, the model the commonest."""
+    summed = {name: sum(getattr(slot, name) for slot in group) for name in _SUMMED}
+    return replace(
+        group[0],
+        **summed,
+        model=Counter(slot.model for slot in group).most_common(1)[0][0],
+        overruled=next((slot.overruled for slot in group if slot.overruled), ""),
+        charge_frac=min(slot.charge_frac for slot in group),
+        temperature_c=max(slot.temperature_c for slot in group),
+        sunlit_frac=sum(slot.sunlit_frac for slot in group) / len(group),
+        backlog_product=group[-1].backlog_product,
+        reserve_violated=any(slot.reserve_violated for slot in group),
+    )
 
 
 def unix_s(utc: str) -> float:

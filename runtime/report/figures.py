@@ -183,6 +183,7 @@ DEFINITIONS = """<svg class="defs" width="0" height="0" aria-hidden="true"><defs
 <g id="s-diamond"><path class="shape" d="M0-5.8L5.8 0 0 5.8-5.8 0z"/></g>
 <g id="s-down"><path class="shape" d="M0 5.4L5.2-4H-5.2z"/></g>
 <g id="s-plus"><path class="shape" d="M-1.8-5.4h3.6v3.6h3.6v3.6H1.8v3.6h-3.6V1.8h-3.6v-3.6h3.6z"/></g>
+<g id="s-open"><rect class="shape" x="-4.5" y="-4.5" width="9" height="9"/></g>
 <g id="s-ring"><circle class="shape" r="3.2"/></g>
 <g id="s-station"><path class="shape" d="M0-7L6 6H-6z"/><circle r="2" cy="2" class="hole"/></g>
 <pattern id="p-pass" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from power_sim.cover import cover_map
-
+from .assets import land
 from .digest import Digest, Look, runs
 from .figures import Scale, swatch, symbol, words_at
 from .words import clock, place
 
 LONGITUDE = Scale(-180.0, 180.0)
 LATITUDE = Scale(-90.0, 90.0)
+SYMBOLS_MAX = 1000
+"""Slots on the map; beyond that it would be black."""
 
 
 def ground_map(flight: Digest) -> str:
-    """Return the map, on the simulator's own coarse land mask."""
+    """Return the map of the whole flight, for paper and where scripts do not run."""
     if not flight.placed:
         return "<p>This scenario has no place on Earth, so there is no map.</p>"
     view = (
@@ -33,14 +34,15 @@ def ground_map(flight: Digest) -> str:
 
 @lru_cache(maxsize=1)
 def _land() -> str:
-    """Return everything that is not open sea, cell by cell, in degrees east and south."""
-    codes, names = cover_map()
-    rows, cols = codes.shape
-    path = ""
-    for row in range(rows):
-        for first, last in runs(codes[rows - 1 - row] != names.index("sea")):
-            path += f"M{first} {row}h{last - first}v1h{first - last}z"
-    return f'<path class="land" transform="translate(-180 -90) scale({360 / cols:g} {180 / rows:g})" d="{path}"/>'
+    """Return the coastlines in degrees east and south, to a fifth of a degree."""
+    rings = [ring for polygon in land()["coordinates"] for ring in polygon]
+    path = "".join("M" + "L".join(_corners(ring)) + "z" for ring in rings if len(ring) > 8)
+    return f'<path class="land" d="{path}"/>'
+
+
+def _corners(ring: Sequence[Sequence[float]]) -> list[str]:
+    """Return the corners that differ once rounded."""
+    return list(dict.fromkeys(f"{round(5 * x) / 5:g} {-round(5 * y) / 5:g}" for x, y in ring))
 
 
 def _graticule() -> str:
@@ -86,7 +88,7 @@ def _stroke(points: Sequence[tuple[float, float]]) -> str:
 
 def _slots(flight: Digest) -> str:
     parts = []
-    for index, slot in enumerate(flight.slots):
+    for index, slot in enumerate(flight.slots[:SYMBOLS_MAX]):
         look: Look = flight.look(slot.model)
         words = f"slot {slot.slot}, {clock(flight.starts_unix_s[index])} UTC, {slot.model}, over {slot.cover}"
         x, y = _at(slot.latitude_deg, slot.longitude_deg)

@@ -23,6 +23,8 @@ class GroundTrack:
     longitude_deg: NDArray[np.float64]
     """-180..180 or 0..360: drawn modulo 360."""
     sunlit: NDArray[np.bool_]
+    altitude_m: NDArray[np.float64] | None = None
+    """Height above the ellipsoid; without it no horizon is drawn around the craft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Station:
     name: str
     latitude_deg: float
     longitude_deg: float
+    mask_deg: float = 0.0
+    """Elevation that a contact needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,12 @@ class Finding:
     sent_in_slot: int | None = None
     delivered: bool = False
     chip_png: bytes | None = None
-    """The tile's picture (PNG or JPEG). A handful are shown; without one the tile is cut from its frame's picture."""
+    """The tile's picture (PNG or JPEG) for the handful in the gallery; else a tile is cut from its frame's picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameView:
-    """A scene that tiles were cut from. ``image``: all of it, PNG or JPEG, best below 600 kB; None draws none."""
+    """A scene that tiles were cut from. ``image``: all of it, PNG or JPEG, best below 1 MB; None draws none."""
 
     frame_id: str
     title: str

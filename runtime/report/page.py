@@ -2,54 +2,38 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib.resources import files
-
+from .assets import assets, land
+from .columns import in_script, stage_data
 from .digest import Digest, digest
 from .figures import DEFINITIONS
 from .found import Catalogue, catalogue, class_table, found_maps, gallery
 from .ground import ground_map
-from .inspector import inspector, slot_words
+from .inspector import inspector
 from .model import ReplayReport
 from .sections import decisions, headline, lead, models, notes, provenance, sent
+from .stage import stage
 from .timeline import timeline
 from .words import clock, date, esc
 
 
-def render_report(report: ReplayReport) -> str:
+def render_report(report: ReplayReport, live: bool = False) -> str:
     """Return the report as one HTML page that fetches nothing: the same input gives the same bytes.
 
+    ``live`` adds what `subsolar watch` needs: the page then asks its own server, and nobody else, for what is new.
     A replay that stopped before its first slot still gives a page. A slot whose start is no ISO 8601 time raises
     `runtime.errors.MissionError`.
     """
-    flight = digest(report)
-    style, script = _asset("report.css"), _asset("report.js")
+    flight, parts = digest(report), assets(live)
     body = _flown(flight) if flight.slots else _grounded(flight)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_policy(style, script)}'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{parts.policy(live)}">'
+        '<meta name="referrer" content="no-referrer">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{esc(report.title)}</title><style>{style}</style></head>\n"
-        f"<body>{DEFINITIONS}{body}<script>{script}</script></body></html>\n"
+        f"<title>{esc(report.title)}</title><style>{parts.style}</style></head>\n"
+        f"<body>{DEFINITIONS}{body}<script>{parts.libraries}</script><script>{parts.script}</script></body></html>\n"
     )
-
-
-def _asset(name: str) -> str:
-    return files("runtime.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Return the content security policy: this style, this script, pictures inside the file, nothing else."""
-    rules = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return f'<meta http-equiv="Content-Security-Policy" content="{rules}"><meta name="referrer" content="no-referrer">'
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def _flown(flight: Digest) -> str:
@@ -68,12 +52,13 @@ def _flown(flight: Digest) -> str:
         f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>{body}</section>'
         for name, title, body in parts
     )
-    data = f'<script type="application/json" id="slot-words">{slot_words(flight)}</script>'
+    data = f'<script type="application/json" id="stage-data">{stage_data(flight, book)}</script>'
+    coast = f'<script type="application/json" id="land-data">{in_script(land())}</script>' if flight.placed else ""
     return (
         f'<a class="skip" href="#flight">To the flight</a>{_header(flight)}'
-        f"{lead(flight)}{headline(flight)}{notes(flight)}"
-        f'<nav aria-label="Parts of this page">{links}</nav>'
-        f'<div class="desk"><main>{sections}</main>{inspector(flight)}</div>{data}'
+        f"{lead(flight)}{notes(flight)}"
+        f'<div class="desk"><main>{stage(flight)}{headline(flight)}'
+        f'<nav aria-label="Parts of this page">{links}</nav>{sections}</main>{inspector(flight)}</div>{data}{coast}'
     )
 
 

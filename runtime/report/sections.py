@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from .assets import licences
 from .digest import IDLE, Digest, ModelTotals, wilson95
 from .figures import Panel, Scale, scale_over, swatch, symbol, words_at
 from .words import NONE, clock, count, date, esc, figure, percent, plural, si, soft, span, table, tick
+
+LISTED_MAX = 1500
+"""Slots in the table of decisions; each takes a kilobyte."""
+DOTS_MAX = 2000
+"""Slots in the drawing of accuracy against joules."""
 
 
 def number(summary: Mapping[str, object], key: str, otherwise: float = math.nan) -> float:
@@ -164,6 +170,7 @@ def _scatter(flight: Digest) -> str:
         for index, slot in enumerate(flight.slots)
         if slot.model != IDLE and math.isfinite(slot.accuracy_frac)
     ]
+    ran = ran[:: -(-len(ran) // DOTS_MAX) or 1]
     if not ran:
         return ""
     x = scale_over((slot.energy_j for _, slot in ran), zero=True, most=5)
@@ -220,7 +227,7 @@ def sent(flight: Digest) -> str:
 
 
 def decisions(flight: Digest) -> str:
-    """Return every slot with its reason, folded away."""
+    """Return every slot with its reason, folded away; of a long flight the first ``LISTED_MAX``."""
     head = (
         "Slot", "UTC", "Below", "Sun", "Battery", "Budget", "Model", "Reason", "Tiles", "Shed", "Limited by",
         "Accuracy", "Energy", "Reward", "Shield", "Otherwise",
@@ -244,10 +251,13 @@ def decisions(flight: Digest) -> str:
             f"▼ {esc(slot.overruled)}" if slot.overruled else "",
             esc(slot.counterfactual),
         )
-        for index, slot in enumerate(flight.slots)
+        for index, slot in enumerate(flight.slots[:LISTED_MAX])
     ]
     body = table(head, rows, "nttnnntpnntnnnpp", "Every decision", "decisions")
-    return f"<details><summary>All {len(rows)} slots with state, choice and reason</summary>{body}</details>"
+    total = len(flight.slots)
+    which = f"All {total}" if total <= LISTED_MAX else f"The first {count(LISTED_MAX)} of {count(total)}"
+    rest = "" if total <= LISTED_MAX else "; the slider reaches all, and so does slots.csv"
+    return f"<details><summary>{which} slots with state, choice and reason{rest}</summary>{body}</details>"
 
 
 def provenance(flight: Digest) -> str:
@@ -279,7 +289,10 @@ def provenance(flight: Digest) -> str:
     ]
     head = ("Model", "Package", "SHA-256", "Accuracy", "Energy per tile", "Time per tile", "Energy is")
     shown = table(head, packages, "tttnnnt", "Model packages") if packages else ""
-    return f'{command}<dl class="facts">{rows}</dl>{shown}<dl class="hashes">{long}</dl>'
+    carried = "".join(f"<h3>{esc(name)}</h3><pre>{esc(text)}</pre>" for name, text in licences().items())
+    title = "Libraries inside this page, and their licences"
+    inside = f'<details class="licences"><summary>{title}</summary>{carried}</details>'
+    return f'{command}<dl class="facts">{rows}</dl>{shown}<dl class="hashes">{long}</dl>{inside}'
 
 
 def _fact(name: str, value: str) -> str:

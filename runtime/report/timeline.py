@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .digest import IDLE, Digest, runs
+from .digest import IDLE, Digest, coarse, runs
 from .figures import Panel, Scale, rect, scale_over, swatch, symbol, words_at
 from .words import clock, count, esc, percent, plural, span
 
+MARKS_MAX = 720
+"""Slots drawn one by one on paper; of a longer flight, several share a mark."""
+_TOOLS = (
+    '<p class="tools moving"><button type="button" id="nearer" aria-label="Show less time">+</button>'
+    '<button type="button" id="farther" aria-label="Show more time">−</button>'
+    '<button type="button" id="whole" hidden>Whole flight</button> '
+    '<span class="quiet">drag across a chart to zoom in, click to go there</span></p>'
+)
 _LANE_PX = 33
 _CELL_PX = 14
 
@@ -24,22 +32,34 @@ class Row:
     body: str
     label: str
     """What someone who cannot see the drawing is told."""
+    chart: str
+    """What the script draws in its stead."""
+    field: str = ""
+    """What stands beside the heading for the moment shown."""
 
 
 def timeline(flight: Digest) -> str:
-    """Return every row of the timeline, one under the other on one time axis."""
+    """Return every row of the timeline, one under the other on one time axis.
+
+    Each row is drawn twice: as SVG for paper and where scripts do not run, and by the script, which can zoom.
+    """
     rows = (_lanes, _battery, _energy, _load, _temperature, _downlink)
-    axis = _axis(flight)
-    return axis + "".join(_row(flight, build(flight)) for build in rows) + axis
+    drawn, per_mark = coarse(flight, MARKS_MAX)
+    axis = _axis(drawn)
+    note = f'<p class="quiet still">Each mark stands for {per_mark} slots.</p>' if per_mark > 1 else ""
+    return f"{_TOOLS}{note}{axis}" + "".join(_row(drawn, build(drawn)) for build in rows) + axis
 
 
 def _row(flight: Digest, row: Row) -> str:
     behind = _night(flight, row.height_px) + _contacts(flight, row.height_px)
-    cursor = f'<rect class="cursor" x="0" width="0" y="0" height="{row.height_px}"/>'
+    value = f'<output class="moving" data-field="{row.field}"></output>' if row.field else ""
     return (
-        f'<figure class="row"><figcaption><b>{esc(row.title)}</b>{row.key}</figcaption>'
-        f'{row.gutter}<svg class="plot" data-time height="{row.height_px}" role="img" aria-label="{esc(row.label)}">'
-        f"{behind}{row.body}{cursor}</svg></figure>"
+        f'<figure class="row"><figcaption><b>{esc(row.title)}</b>{row.key}{value}</figcaption>'
+        f'<div class="gutter still">{row.gutter}</div>'
+        f'<svg class="plot still" height="{row.height_px}" role="img" aria-label="{esc(row.label)}">'
+        f"{behind}{row.body}</svg>"
+        f'<div class="chart moving" data-chart="{row.chart}" data-height="{row.height_px}" role="img" '
+        f'aria-label="{esc(row.label)}"></div></figure>'
     )
 
 
@@ -55,7 +75,8 @@ def _axis(flight: Digest) -> str:
         share = time.frac(moment)
         side = "start" if share < 0.03 else "end" if share > 0.96 else "middle"
         marks += words_at(f"{100 * share:.2f}%", "12", clock(moment), side)
-    return f'<div class="row axis" aria-hidden="true"><span>UTC</span><svg class="plot" height="16">{marks}</svg></div>'
+    ruler = f'<svg class="plot" height="16">{marks}</svg>'
+    return f'<div class="row axis still" aria-hidden="true"><span>UTC</span>{ruler}</div>'
 
 
 def nights(flight: Digest) -> list[tuple[float, float]]:
@@ -94,10 +115,12 @@ def _lanes(flight: Digest) -> Row:
     return Row(
         title="Choice in each slot",
         key="",
-        gutter='<span class="gutter"></span>',
+        gutter="",
         height_px=_LANE_PX * len(lanes) + 2,
         body=body,
         label=f"Sunlight, ground contacts and the model of each of {len(flight.slots)} slots: {ran}.",
+        chart="lanes",
+        field="model",
     )
 
 
@@ -181,7 +204,8 @@ def _battery(flight: Digest) -> Row:
         body += "".join(broken)
         key += swatch("s-down", "alarm", "reserve broken")
     lowest = min(charge)
-    return Row("Battery", key, panel.gutter(4, "%"), 104, body, f"Battery charge, lowest {lowest:.1f} percent.")
+    label = f"Battery charge, lowest {lowest:.1f} percent."
+    return Row("Battery", key, panel.gutter(4, "%"), 104, body, label, "battery", "battery")
 
 
 def _energy(flight: Digest) -> Row:
@@ -205,7 +229,7 @@ def _energy(flight: Digest) -> Row:
     )
     title = "Joules per slot" + (" (logarithmic)" if log else "")
     label = f"Energy of each slot: {sum(drawn):.0f} J for inference in all, {sum(harvest):.0f} J harvested."
-    return Row(title, key, panel.gutter(4), panel.height_px, body, label)
+    return Row(title, key, panel.gutter(4), panel.height_px, body, label, "joules", "joules")
 
 
 def _joules_stacked(flight: Digest, drawn: list[float], load: list[float], given: list[float]) -> tuple[Panel, str]:
@@ -249,7 +273,7 @@ def _load(flight: Digest) -> Row:
         + swatch("line", "queued", "left from before")
     )
     label = f"Tiles of each slot: {sum(done):.0f} worked on and {sum(shed):.0f} shed of {sum(arrived):.0f} arrived."
-    return Row("Tiles per slot", key, panel.gutter(4), 112, body, label)
+    return Row("Tiles per slot", key, panel.gutter(4), 112, body, label, "tiles", "waiting")
 
 
 def _temperature(flight: Digest) -> Row:
@@ -262,7 +286,8 @@ def _temperature(flight: Digest) -> Row:
     if limit is not None:
         body += panel.rule(limit, "limit")
         key += swatch("line", "limit", f"limit {limit:g} °C")
-    return Row("Temperature", key, panel.gutter(3, "°C"), 84, body, f"Temperature, highest {max(heat):.1f} °C.")
+    label = f"Temperature, highest {max(heat):.1f} °C."
+    return Row("Temperature", key, panel.gutter(3, "°C"), 84, body, label, "heat", "heat")
 
 
 def _downlink(flight: Digest) -> Row:
@@ -273,7 +298,8 @@ def _downlink(flight: Digest) -> Row:
     body = panel.grid(3) + panel.bars(starts, wide, [0.0] * len(sent), sent, "sent")
     body += panel.steps(starts, wide, waiting, "waiting")
     key = swatch("box", "sent", "sent in the slot") + swatch("line", "waiting", "waiting aboard")
-    return Row("Products", key, panel.gutter(3), 92, body, f"Products sent: {sum(sent):.0f} in all.")
+    label = f"Products sent: {sum(sent):.0f} in all."
+    return Row("Products", key, panel.gutter(3), 92, body, label, "products", "sent")
 
 
 def _kinds(flight: Digest) -> str:

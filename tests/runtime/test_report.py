@@ -11,10 +11,11 @@ import shutil
 import struct
 import subprocess
 import zlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -289,11 +290,12 @@ def test_the_page_fetches_nothing(page: str) -> None:
         assert all(value.startswith(("#", "data:image/")) for value in reader.values(name))
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
-    assert not re.search(r"https?://", page)
+    written = re.sub(r"<script>.*?</script>|<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert not re.search(r"https?://", written), "only the libraries' own notices may name an address"
     assert not [tag for tag, _ in reader.tags if tag in ("link", "iframe", "object", "embed", "base", "form")]
 
 
-def test_the_content_policy_names_exactly_the_style_and_the_script_in_the_page(page: str) -> None:
+def test_the_content_policy_names_exactly_the_style_and_the_scripts_in_the_page(page: str) -> None:
     reader = read(page)
     policy = next(
         attrs["content"] for tag, attrs in reader.tags if attrs.get("http-equiv") == "Content-Security-Policy"
@@ -302,10 +304,11 @@ def test_the_content_policy_names_exactly_the_style_and_the_script_in_the_page(p
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     blocks = re.findall(r"<(style|script)>(.*?)</\1>", page, re.DOTALL)
-    assert [name for name, _ in blocks] == ["style", "script"]
-    for name, text in blocks:
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert [name for name, _ in blocks] == ["style", "script", "script"]
+    named = re.findall(r"'(sha256-[^']+)'", policy)
+    found = ["sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for _, text in blocks]
+    assert named == found
+    assert "connect-src" not in policy, "the file on disk asks nobody"
     assert not reader.values("style"), "a style attribute would be blocked by the policy"
     assert not [name for _, attrs in reader.tags for name in attrs if name.startswith("on")]
 
@@ -321,16 +324,59 @@ def test_the_markup_is_balanced_and_every_reference_has_its_target(page: str) ->
     wanted |= set(re.findall(r"url\(#([\w-]+)\)", page))
     script = reader.text["script"][-1]
     wanted |= set(re.findall(r'byId\("([\w-]+)"\)', script))
+    wanted |= {f"gauge-{name}" for name in ("battery", "joules", "heat", "queue")}
     assert wanted <= set(ids)
 
 
-def test_the_script_gets_words_for_every_field_of_the_inspector(flight: ReplayReport, page: str) -> None:
-    reader = read(page)
-    slots = json.loads(reader.text["script"][0])["slots"]
-    assert [slot["n"] for slot in slots] == [slot.slot for slot in flight.slots]
-    assert set(reader.values("data-field")) == set(slots[0]["words"])
-    assert slots[0]["left"] == 0.0
-    assert slots[-1]["right"] == pytest.approx(100.0)
+def stage_data(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="stage-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return dict(json.loads(found.group(1)))
+
+
+def test_the_script_gets_every_slot_with_reason_and_counterfactual(flight: ReplayReport, page: str) -> None:
+    slots = stage_data(page)["slots"]
+    assert slots["slot"] == [slot.slot for slot in flight.slots]
+    assert slots["reason"] == [slot.reason for slot in flight.slots]
+    assert set(slots["counterfactual"]) == {slot.counterfactual for slot in flight.slots}
+    assert set(slots) == {item.name for item in fields(SlotRecord)} - {"start_utc"}
+
+
+def test_the_script_has_words_for_every_field_of_the_page(page: str) -> None:
+    script = read(page).text["script"][-1]
+    words = script[script.index("function wordsOf") :].split("\n}\n")[0]
+    assert set(read(page).values("data-field")) <= set(re.findall(r"^    (\w+):", words, re.MULTILINE))
+
+
+def test_the_script_knows_which_answer_went_down_when(flight: ReplayReport, page: str) -> None:
+    found = stage_data(page)["found"]
+    assert found["sent"] == [one.sent_in_slot for one in flight.products]
+    assert found["home"] == "".join("1" if one.delivered else "0" for one in flight.products)
+
+
+def test_the_point_under_the_sun_is_where_noon_is(page: str) -> None:
+    data = stage_data(page)
+    noon = next(row for row in data["sun"] if row[0] >= START_UNIX_S - 1)  # the March equinox
+    hours = (noon[0] % 86_400) / 3_600
+    assert abs(noon[1]) < 0.6
+    assert abs((noon[2] + 15 * (hours - 12) + 180) % 360 - 180) < 3.0  # the equation of time is at most 4 degrees
+
+
+def test_a_long_flight_is_drawn_in_marks_of_several_slots_and_keeps_every_slot_for_the_slider(
+    flight: ReplayReport,
+) -> None:
+    many = [
+        replace(flight.slots[k % SLOTS], slot=k, start_utc=unix_text(START_UNIX_S + k * SLOT_S)) for k in range(4_000)
+    ]
+    page = render_report(replace(flight, slots=many, products=(), summary={}))
+    assert "Each mark stands for 6 slots" in page
+    assert len(stage_data(page)["t"]) == 4_000
+    assert len(page.encode()) < 8_000_000
+    assert "The first 1,500 of 4,000 slots" in page
+
+
+def unix_text(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, timezone.utc).isoformat()
 
 
 def test_the_same_flight_gives_the_same_bytes(flight: ReplayReport, page: str) -> None:
@@ -368,10 +414,10 @@ def test_hostile_words_stay_words(flight: ReplayReport) -> None:
     )  # fmt: skip
     reader = read(render_report(hostile))
     assert reader.unbalanced == []
-    assert [tag for tag, _ in reader.tags].count("script") == 2
+    assert [tag for tag, _ in reader.tags].count("script") == 4
     assert not [name for _, attrs in reader.tags for name in attrs if name.startswith("on")]
     assert "x" not in reader.values("src")
-    assert json.loads(reader.text["script"][0])["slots"][0]["words"]["reason"] == evil
+    assert json.loads(reader.text["script"][0])["slots"]["reason"][0] == evil
 
 
 def test_a_slot_without_a_scored_tile_shows_a_dash_and_not_nan(flight: ReplayReport) -> None:
@@ -380,7 +426,7 @@ def test_a_slot_without_a_scored_tile_shows_a_dash_and_not_nan(flight: ReplayRep
         for slot in flight.slots
     ]
     page = render_report(replace(flight, slots=blind, summary={}, products=()))
-    assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+    assert not re.search(r"\bnan\b", re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL), re.IGNORECASE)
     assert "no answer was scored" in page
 
 
