@@ -3,6 +3,7 @@ networks do."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,8 @@ def _draw_arrivals(scenario: Scenario, timeline: Timeline, first: int, rng: np.r
         arrived = np.zeros_like(mean)
         arrived[:, 0] = rng.poisson(rng.uniform(work.tile_min, work.tile_max, slots))
         return arrived
+    if work.kind == "patches":
+        mean = mean * _draw_patches(scenario, timeline.covers, slots, rng)
     row, column = np.nonzero(mean)
     rate = mean[row, column]
     if work.cloud_mean_frac > 0:
@@ -59,6 +62,20 @@ def _draw_arrivals(scenario: Scenario, timeline: Timeline, first: int, rng: np.r
     arrived = np.zeros_like(mean)
     arrived[row, column] = rng.poisson(rate)
     return arrived
+
+
+def _draw_patches(scenario: Scenario, covers: tuple[str, ...], slots: int, rng: np.random.Generator) -> FloatArray:
+    """Return (slots, covers): 0, or for the scenery below the factor that turns the mean over all into its own rate."""
+    share = np.array([scenario.workload.covers[name].share for name in covers])
+    share = share / share.sum()
+    stays = math.exp(-scenario.orbit.slot_s / scenario.workload.patch_s)
+    moves = rng.random(slots) >= stays
+    fresh = rng.choice(len(covers), size=slots, p=share)
+    moves[0] = True
+    below = fresh[np.maximum.accumulate(np.where(moves, np.arange(slots), 0))]
+    factor = np.zeros((slots, len(covers)))
+    factor[np.arange(slots), below] = 1.0 / share[below]
+    return factor
 
 
 def _draw_models(scenario: Scenario, slots: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -47,7 +47,9 @@ class Scenario:
     @property
     def sha256(self) -> str:
         """Hash of the effective configuration, pool included."""
-        return hashlib.sha256(json.dumps(self.to_table(), sort_keys=True).encode()).hexdigest()
+        table = self.to_table()
+        table["workload"].pop("trace")  # where it lies does not matter, what is in it does: trace_sha256
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     def to_table(self) -> dict[str, Any]:
         """Return the effective configuration as a TOML-able table."""
@@ -89,6 +91,8 @@ def read_scenario(table: Mapping[str, Any], source: str, folder: Path | None = N
             raise ScenarioError(f"{source}: pool has both file and models. Keep one.")
         models = _read_pool(scenario.pool.file, source, folder)
         scenario = replace(scenario, pool=replace(scenario.pool, file="", models=models))
+    if scenario.workload.kind == "trace" and scenario.workload.trace:
+        scenario = replace(scenario, workload=_pin_trace(scenario.workload, source, folder))
     return check_scenario(scenario, source)
 
 
@@ -149,6 +153,17 @@ def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfil
     else:
         raise ScenarioError(f"{source}: pool.file = {name!r} is not beside it nor built in. Correct the name.")
     return read_table(PoolSection, table, source=name, section="pool").models
+
+
+def _pin_trace(work: WorkloadSection, source: str, folder: Path | None) -> WorkloadSection:
+    path = (folder or Path()) / work.trace
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ScenarioError(f"{source}: workload.trace = {work.trace!r} cannot be read: {error.strerror}.") from error
+    if work.trace_sha256 not in ("", digest):
+        raise ScenarioError(f"{source}: workload.trace = {work.trace!r} is not the file that trace_sha256 names.")
+    return replace(work, trace=str(path.resolve()), trace_sha256=digest)
 
 
 def _built_in() -> Any:

@@ -113,7 +113,11 @@ class ThermalSection:
 class Cover:
     """A kind of scenery: how many tiles it sends, what a right answer is worth, which classes are in it."""
 
-    tile_per_s: float = key(low=0.0, high=1e7)
+    tile_per_s: float = key(0.0, low=0.0, high=1e7)
+    swath_frac: float = key(0.0, low=0.0, high=10.0)
+    """Tiles per tile that the camera's swath covers, beside ``tile_per_s``; below 1 where a pre-filter drops some."""
+    share: float = key(1.0, low=0.0, high=1e6)
+    """``patches`` only: how common this scenery is against the others."""
     value: float = key(1.0, low=0.0, high=1e6)
     queue: bool = True
     """Whether tiles left over wait for the next slot or are dropped."""
@@ -125,13 +129,21 @@ class Cover:
 class WorkloadSection:
     """What arrives in each slot."""
 
-    kind: str = key("ground-track", choices=("uniform", "ground-track", "trace"))
+    kind: str = key("ground-track", choices=("uniform", "ground-track", "patches", "trace"))
     """``uniform``: Poisson about a mean drawn per slot; ``ground-track``: Poisson by what lies below; ``trace``: a
     CSV."""
     tile_min: float = key(0.0, low=0.0, high=1e9)
     """``uniform`` only: range of the mean."""
     tile_max: float = key(0.0, low=0.0, high=1e9)
     covers: Mapping[str, Cover] = key({})
+    patch_s: float = key(60.0, above=0.0, high=1e6)
+    """``patches`` only: mean time over one patch of scenery."""
+    field_of_view_deg: float = key(0.0, low=0.0, high=170.0)
+    """Across track, for ``swath_frac``."""
+    roll_deg: float = key(0.0, low=-80.0, high=80.0)
+    """How far the camera looks to the side."""
+    tile_edge_m: float = key(640.0, above=0.0, high=1e6)
+    """Edge of a tile on the ground."""
     min_sun_elevation_deg: float = key(-90.0, low=-90.0, high=90.0)
     """Optical sensors: no tiles where the Sun stands lower at the sub-satellite point."""
     cloud_mean_frac: float = key(0.0, low=0.0, high=0.99)
@@ -143,7 +155,9 @@ class WorkloadSection:
     product_byte: float = key(32.0, low=0.0, high=1e9)
     """What one answer weighs on the link."""
     trace: str = ""
-    """``trace`` only: CSV with the columns slot, cover, tile."""
+    """``trace`` only: CSV with the columns slot, cover, tile; a relative path starts at the scenario's file."""
+    trace_sha256: str = ""
+    """Hash of the trace, filled in on reading; where given, another trace is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from . import leo_iisat
+from .constants import EARTH_MEAN_RADIUS_M
 from .contacts import Pass
 from .dynamics import Plant
 from .errors import ScenarioError
 from .frames import FloatArray
+from .orbit import orbit_period_s
 from .scenario import Scenario, read_scenario
+from .swath import swath_m, tile_rate_per_s
 from .track import Track, fly, fly_span
 
 ZERO_C_K = 273.15
@@ -221,9 +224,32 @@ def _workload(scenario: Scenario, track: Track) -> tuple[tuple[str, ...], FloatA
     elif work.kind == "trace":
         mean = read_trace(Path(work.trace), names, track.slots)
     else:
-        rate = np.array([work.covers[name].tile_per_s for name in names])
-        mean = track.cover_s(names) * rate
+        swept = swept_tile_per_s(scenario)
+        rate = np.array([work.covers[name].tile_per_s + work.covers[name].swath_frac * swept for name in names])
+        if work.kind == "patches":
+            share = np.array([work.covers[name].share for name in names])
+            mean = np.ones((track.slots, 1)) * (rate * share / share.sum() * scenario.orbit.slot_s)
+        else:
+            mean = track.cover_s(names) * rate
     return names, value, queued, mean
+
+
+def swept_tile_per_s(scenario: Scenario) -> float:
+    """Return the tiles per second under the scenario's camera; 0 without one."""
+    orbit, work = scenario.orbit, scenario.workload
+    if work.field_of_view_deg == 0:
+        return 0.0
+    height_m = orbit.altitude_km * 1e3
+    width_m = swath_m(height_m, math.radians(work.field_of_view_deg), math.radians(work.roll_deg))
+    if not math.isfinite(width_m):
+        raise ScenarioError(
+            f"{scenario.name}: workload.roll_deg = {work.roll_deg:g} with field_of_view_deg = "
+            f"{work.field_of_view_deg:g} looks past the horizon. Keep roll plus half the field of view below 90."
+        )
+    speed_m_s = orbit.speed_m_s
+    if orbit.kind != "sortie":
+        speed_m_s = 2 * math.pi * EARTH_MEAN_RADIUS_M / orbit_period_s(height_m, EARTH_MEAN_RADIUS_M)
+    return tile_rate_per_s(speed_m_s, width_m, work.tile_edge_m)
 
 
 def read_trace(path: Path, covers: tuple[str, ...], slots: int) -> FloatArray:
