@@ -7,6 +7,7 @@ slots, and the best option of each slot is the optimum.
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from power_sim.timeline import timeline_of
 
 from .decision import Decision, Policy, choose, idle
 from .lookahead import cell_of
-from .programme import Float64Array, mission_of, solve
+from .programme import NO_SOLVER, Float64Array, mission_of, solve
 from .rules import Greedy
 from .shield import Shield
 from .survey import survey
@@ -34,6 +35,13 @@ def upper_bound(scenario: Scenario, seed: int, orbits: float | None = None) -> f
     if timeline_of(scenario, orbits).plant.paper:
         return _slot_by_slot(scenario, seed, orbits)
     return solve(mission_of(scenario, seed, orbits)).value
+
+
+def why_no_bound(scenario: Scenario) -> str:
+    """Return why the bound of a scenario cannot be computed here, empty where it can."""
+    if scenario.power.kind == "paper" or find_spec("highspy") is not None:
+        return ""
+    return NO_SOLVER
 
 
 def _slot_by_slot(scenario: Scenario, seed: int, orbits: float | None) -> float:

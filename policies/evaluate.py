@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,11 +14,11 @@ from power_sim.scenario import Scenario
 from power_sim.simulator import Outcome, Simulator
 from power_sim.slot import SlotState
 
-from .bound import perfect_flight, upper_bound
+from .bound import perfect_flight, upper_bound, why_no_bound
 from .confidence import mean_ci95, worst_decile
 from .decision import Admitted, Policy
 from .errors import EvaluationError
-from .registry import make_policy
+from .registry import fixed_names, make_policy
 from .shield import Shield
 from .worth import worth_of
 
@@ -149,10 +149,13 @@ def evaluate(
     orbits: float | None = None,
     directory: Path | None = None,
     executor: Executor | None = None,
-    bound: bool = True,
+    bound: bool | None = None,
     progress: Callable[[int, int, str], None] = lambda done, of, line: None,
 ) -> dict[str, Any]:
     """Return the grades of ``policies`` over the missions of ``seeds`` as the JSON of ``subsolar evaluate``.
+
+    ``fixed:*`` stands for each network of the pool; ``raw:`` before a policy lifts the accuracy floor. ``bound`` None
+    adds the exact bound where it can be computed here (``bound.missing`` says why not), True insists on it.
 
     Regret is (bound - value) / bound per mission, with the bound's upper side, so that it is never flattered. Intervals
     are 95 % over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError`` and what
@@ -160,14 +163,35 @@ def evaluate(
     """
     if not seeds or not policies:
         raise EvaluationError("There is nothing to evaluate. Name at least one policy and one seed.")
-    for spec in policies:
+    specs = expand(policies, scenario)
+    for spec in specs:
         make_policy(spec.removeprefix(RAW), scenario, seed=0, directory=directory)
-    jobs = [Job(scenario, tuple(dict.fromkeys(policies)), seed, orbits, directory, bound) for seed in seeds]
+    missing = "" if bound is False else why_no_bound(scenario)
+    if bound and missing:
+        raise EvaluationError(missing)
+    jobs = [Job(scenario, specs, seed, orbits, directory, bound is not False and not missing) for seed in seeds]
     graded: list[Graded] = []
     for mission in (executor or Serial()).map(grade, jobs):
         graded.append(mission)
         progress(len(graded), len(jobs), f"seed {mission.seed}")
-    return summarise(scenario, graded)
+    report = summarise(scenario, graded)
+    return {**report, "bound": {"value_mean": None, "missing": missing}} if missing else report
+
+
+def expand(policies: Iterable[str], scenario: Scenario) -> tuple[str, ...]:
+    """Return the policies with ``fixed:*`` spelled out, each once.
+
+    >>> from power_sim import load_scenario
+    >>> expand(["greedy", "fixed:*", "greedy"], load_scenario("paper"))
+    ('greedy', 'fixed:MobileNetV3', 'fixed:MobileNetV2', 'fixed:ResNet18')
+    """
+    specs: list[str] = []
+    for spec in policies:
+        stem = spec.strip()
+        prefix = RAW if stem.startswith(RAW) else ""
+        every = stem.removeprefix(RAW) == "fixed:*"
+        specs += [prefix + name for name in fixed_names(scenario)] if every else [stem]
+    return tuple(dict.fromkeys(specs))
 
 
 def summarise(scenario: Scenario, graded: Sequence[Graded]) -> dict[str, Any]:
@@ -222,3 +246,28 @@ def _grade_of(graded: Sequence[Graded], name: str, upper: Sequence[float] | None
             "regret_worst_decile": worst_decile(regret),
         }
     return grades
+
+
+def table_of(report: Mapping[str, Any]) -> str:
+    """Return a report as lines for a person."""
+    bound = report.get("bound", {})
+    lines = [f"{report['scenario']}, {report['seeds']} missions"]
+    if bound.get("missing"):
+        lines.append(f"no bound: {bound['missing']}")
+    elif bound:
+        lines.append(
+            f"perfect foresight gives at most {bound['value_mean']:.4g} and reaches {bound['feasible_mean']:.4g} "
+            f"(gap {bound['gap_frac']:.1%})"
+        )
+    width = max(map(len, report["policies"]))
+    lines.append(f"{'policy':{width}}  {'value':>9}  {'joules':>9}  {'accuracy':>8}  {'regret, 95 %':>20}  broken")
+    for name, grades in sorted(report["policies"].items(), key=lambda item: -item[1]["value_mean"]):
+        regret = "-"
+        if "regret_mean" in grades:
+            low, high = grades["regret_ci95"]
+            regret = f"{grades['regret_mean']:.2%} [{low:.2%}, {high:.2%}]"
+        lines.append(
+            f"{name:{width}}  {grades['value_mean']:9.4g}  {grades['energy_j_mean']:9.4g}  "
+            f"{grades['accuracy_frac']:8.2%}  {regret:>20}  {grades['violations']:6d}"
+        )
+    return "\n".join(lines)

@@ -22,6 +22,7 @@ from .errors import EvaluationError
 from .frontier import lowest_charges
 
 Float64Array = NDArray[np.float64]
+NO_SOLVER = "The exact bound needs the solver HiGHS, which is not installed. Install it: pip install highspy"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,9 +134,7 @@ class _Programme:
         try:
             import highspy  # type: ignore[import-not-found,unused-ignore]
         except ImportError as error:
-            raise EvaluationError(
-                "The exact bound needs the solver HiGHS. Install it: pip install 'subsolar[bound]'"
-            ) from error
+            raise EvaluationError(NO_SOLVER) from error
         solver = highspy.Highs()
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)

@@ -3,15 +3,14 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from policies.bound import perfect_flight, upper_bound
+from policies.bound import perfect_flight, upper_bound, why_no_bound
 from policies.confidence import mean_ci95, student_975, worst_decile
 from policies.errors import EvaluationError, UnknownPolicyError
-from policies.evaluate import evaluate, fly
+from policies.evaluate import evaluate, fly, table_of
 from policies.registry import fixed_names, make_policy
 from policies.shield import Shield
 from policies.worth import worth_of
@@ -102,10 +101,27 @@ def test_no_policy_exceeds_the_bound_and_perfect_information_comes_near_it() -> 
             assert flight.value <= upper * (1 + 1e-9)
 
 
-def test_without_the_solver_the_grades_come_without_a_bound(tmp_path: Path) -> None:
+def test_a_bound_that_was_not_asked_for_is_left_out() -> None:
     report = evaluate(load_scenario("cubesat-6u"), ["greedy"], range(2), bound=False)
     assert "bound" not in report
     assert "regret_mean" not in report["policies"]["greedy"]
+    assert "regret" in table_of(report)
+
+
+def test_without_the_solver_the_report_says_what_is_missing() -> None:
+    scenario = load_scenario("cubesat-6u")
+    if not why_no_bound(scenario):
+        pytest.skip("the solver is installed")
+    assert "highspy" in evaluate(scenario, ["greedy"], [0])["bound"]["missing"]
+    with pytest.raises(EvaluationError, match="HiGHS"):
+        evaluate(scenario, ["greedy"], [0], bound=True)
+
+
+def test_a_star_stands_for_each_network_of_the_pool() -> None:
+    scenario = load_scenario("paper")
+    report = evaluate(scenario, ["raw:fixed:*", "greedy"], range(2))
+    assert list(report["policies"]) == [*(f"raw:{name}" for name in fixed_names(scenario)), "greedy"]
+    assert "perfect foresight" in table_of(report)
 
 
 def test_students_interval_is_that_of_the_tables() -> None:
