@@ -1,50 +1,57 @@
-"""One-shot inference: rasters in, one GeoJSON FeatureCollection (RFC 7946) per raster out."""
+"""One-shot inference over one scene or thousands: GeoJSON (RFC 7946), masks or restored images, STAC beside them."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from exporters.package import ModelPackage
 
 from .engines import Engine, open_onnx_engine
-from .errors import FrameError, StoreError
-from .frames import RasterFrame, choose_bands, open_frame
-from .georeference import Box, footprints, geometry_of
-from .records import Footprint, Product, TileOutcome, TileRef
-from .tasks import Classifier
-from .tiles import Batch, TileGrid, cut, skip_empty, tile_grid
+from .errors import FrameError
+from .frames import AnyFrame, LineFrame, expand, open_any
+from .pipeline.executors import Executor, LocalExecutor
+from .pipeline.files import make_folder, whole_file
+from .pipeline.ledger import Ledger, job_key
+from .pipeline.scene import Cutting, ProgressCall, Tally, run_scene
+from .pipeline.sinks import BoxSink, LabelSink, SceneTask, Sink, picture_sink
+from .pipeline.stac import Asset, item
+from .tasks import Classifier, Detector, ImageTask
 
-ProgressCall = Callable[[int, int, str], None]
+TASKS: Mapping[str, Callable[..., SceneTask]] = {
+    "probabilities": Classifier,
+    "boxes": Detector,
+    "image": ImageTask,
+    "mask": ImageTask,
+}
+"""What makes products of each kind of output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneResult:
-    """What came of one scene. ``error`` says why there is no file, else ``geojson`` is complete."""
+    """What came of one scene. ``error`` says why there is no file, else ``output`` is complete."""
 
     scene: str
-    geojson: str | None
+    output: str | None
     tiles: int
     done: int
     shed: Mapping[str, int]
     """Tiles by reason."""
     failed: Mapping[str, int]
     labels: Mapping[str, int]
-    """Tiles by the class that the network gave them."""
+    """What was found, by class."""
     warning: str = ""
     """What makes the answers doubtful."""
     error: str = ""
+    stream: Mapping[str, int] = field(default_factory=dict)
+    """What became of a line stream's lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,8 @@ class InferResult:
     engine: str
     scenes: tuple[SceneResult, ...]
     interrupted: bool = False
+    resumed: int = 0
+    """Scenes that an earlier run had finished."""
 
     @property
     def complete(self) -> bool:
@@ -73,6 +82,23 @@ class InferResult:
         return "\n".join([f"{self.package} on {self.engine}", *lines, *end])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferOptions:
+    """How scenes are read, cut and written."""
+
+    cutting: Cutting = field(default_factory=Cutting)
+    band_names: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
+    threads: int = 1
+    """Of one operator, in the engine."""
+    stac: bool = False
+    """Write a STAC item beside each output."""
+
+    def as_table(self) -> dict[str, Any]:
+        """What decides the answers."""
+        return {**self.cutting.as_table(), "bands": self.band_names, "range": self.value_range, "stac": self.stac}
+
+
 def infer_scenes(
     package: ModelPackage,
     scenes: Sequence[Path],
@@ -80,240 +106,216 @@ def infer_scenes(
     *,
     batch: int = 32,
     overlap_px: int = 0,
-    progress: ProgressCall | None = None,
-    engine: Engine | None = None,
+    skip: Mapping[str, float] | None = None,
+    workers: int = 1,
     band_names: Sequence[str] = (),
     value_range: tuple[float, float] | None = None,
+    stac: bool = False,
+    resume: bool = False,
+    executor: Executor | None = None,
+    engine: Engine | None = None,
+    progress: ProgressCall | None = None,
 ) -> InferResult:
-    """Run ``package`` over each of ``scenes`` and write ``out/NAME.geojson``, each whole or not at all.
+    """Run ``package`` over ``scenes`` (files, folders, ``@LIST``) and write ``out/NAME.geojson`` or ``.tif`` for each.
 
-    A scene that cannot be used gets an error in the result, and the others go on; an interrupt ends the run with what
-    is finished. Raises ``StoreError`` if ``out`` cannot be written, ``EngineError`` if the package cannot be loaded.
+    Each output is whole or not there. A scene that cannot be used gets an error in the result, and the others go on; an
+    interrupt ends the run with what is finished, and ``resume`` goes on from there. ``engine`` is for local runs alone.
+    Raises ``StoreError`` if ``out`` cannot be written, ``EngineError`` if the package cannot be loaded.
     """
-    _make_folder(out)
-    runner = engine if engine is not None else open_onnx_engine(package)
-    classifier = Classifier(engine=runner, package=package)
-    results: list[SceneResult] = []
+    make_folder(out)
+    cutting = Cutting(batch=batch, overlap_px=overlap_px, skip=skip or {}, workers=workers)
+    options = InferOptions(cutting=cutting, band_names=tuple(band_names), value_range=value_range, stac=stac)
+    paths = expand(scenes)
+    run = _Run(package, out, options, Ledger.open(out, resume=resume), paths)
+    runner = engine
+    if executor is None:
+        runner = engine if engine is not None else open_onnx_engine(package)
+    making = partial(make_worker, package, options, runner, progress if executor is None else None)
     interrupted = False
     try:
-        for path, target in zip(scenes, _targets(scenes, out), strict=True):
-            opening = partial(open_frame, path, band_names=band_names, value_range=value_range)
-            results.append(_infer_scene(path, opening, classifier, target, batch, overlap_px, progress))
+        for number, result in enumerate((executor or LocalExecutor()).run(making, run.jobs), start=1):
+            run.note(result)
+            if progress is not None and executor is not None:
+                progress(number, len(run.jobs), result.scene)
     except KeyboardInterrupt:
         interrupted = True
     return InferResult(
-        package=runner.name,
+        package=f"{package.info.id} v{package.info.version}",
         package_sha256=package.sha256,
-        engine=runner.provider,
-        scenes=tuple(results),
+        engine="cpu" if runner is None else runner.provider,
+        scenes=tuple(run.results()),
         interrupted=interrupted,
+        resumed=run.resumed,
     )
 
 
+class _Run:
+    """The scenes of one call: those still to do, and the results in the order asked for."""
+
+    def __init__(
+        self, package: ModelPackage, out: Path, options: InferOptions, ledger: Ledger, paths: Sequence[Path]
+    ) -> None:
+        self._ledger = ledger
+        settings = {"package": package.sha256, **options.as_table()}
+        suffix = ".tif" if package.info.output.kind in ("image", "mask") else ".geojson"
+        targets = _targets(paths, out, suffix)
+        self._keys = [
+            job_key(path, {**settings, "target": target}) for path, target in zip(paths, targets, strict=True)
+        ]
+        self._results: dict[str, SceneResult] = {}
+        for key in self._keys:
+            if key in ledger.done and Path(ledger.done[key]["output"]).is_file():
+                self._results[key] = SceneResult(**ledger.done[key])
+        self.resumed = len(self._results)
+        todo = [at for at, key in enumerate(self._keys) if key not in self._results]
+        self.jobs = [(paths[at], targets[at]) for at in todo]
+        self._todo = iter([self._keys[at] for at in todo])
+
+    def note(self, result: SceneResult) -> None:
+        """Keep the next job's result; a finished scene goes into the ledger."""
+        key = next(self._todo)
+        self._results[key] = result
+        if not result.error:
+            self._ledger.add(key, asdict(result))
+
+    def results(self) -> Iterator[SceneResult]:
+        """Those that there are."""
+        return (self._results[key] for key in self._keys if key in self._results)
+
+
+def make_worker(
+    package: ModelPackage, options: InferOptions, engine: Engine | None, progress: ProgressCall | None
+) -> Callable[[tuple[Path, Path]], SceneResult]:
+    """What does one scene after another with one engine, opened here unless given."""
+    runner = engine if engine is not None else open_onnx_engine(package, threads=options.threads)
+    task = make_task(package, runner)
+    return partial(_infer_scene, task, options, progress)
+
+
+def make_task(package: ModelPackage, engine: Engine) -> SceneTask:
+    """The task that fits the kind of the package's output. Raises ``EngineError``."""
+    kind = package.info.output.kind
+    return TASKS.get(kind, Classifier)(engine=engine, package=package)
+
+
 def _infer_scene(
-    path: Path,
-    opening: Callable[[], RasterFrame],
-    classifier: Classifier,
-    target: Path,
-    batch: int,
-    overlap_px: int,
-    progress: ProgressCall | None,
+    task: SceneTask, options: InferOptions, progress: ProgressCall | None, job: tuple[Path, Path]
 ) -> SceneResult:
+    path, target = job
     try:
-        with opening() as frame:
-            grid = tile_grid_for(frame, classifier.package, overlap_px)
-            return _Job(frame, classifier, grid, batch, progress).write(target)
+        with open_any(path, band_names=options.band_names, value_range=options.value_range) as frame:
+            return _Job(frame, task, options, progress).write(target)
     except FrameError as error:
         return _unusable(path, str(error))
 
 
-def tile_grid_for(frame: RasterFrame, package: ModelPackage, overlap_px: int) -> TileGrid:
-    """The windows that ``package`` needs to see all of ``frame``."""
-    edge = package.info.input.tile_edge_px
-    return tile_grid(frame.width_px, frame.height_px, edge, overlap_px, frame_id=frame.frame_id)
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One scene on its way through one classifier. Holds one batch at a time."""
+    """One scene on its way through one task."""
 
-    frame: RasterFrame
-    classifier: Classifier
-    grid: TileGrid
-    batch: int
+    frame: AnyFrame
+    task: SceneTask
+    options: InferOptions
     progress: ProgressCall | None
 
     def write(self, target: Path) -> SceneResult:
-        """Stream features into ``target``; the tallies go in after them."""
-        tally: dict[str, Counter[str]] = {"done": Counter(), "shed": Counter(), "failed": Counter()}
-        with _whole_file(target) as file:
-            file.write('{"type": "FeatureCollection",\n"features": [')
-            separator = "\n"
-            for products, outcomes in self._answers():
-                for product in products:
-                    file.write(separator + json.dumps(self._feature(product)))
-                    separator = ",\n"
-                    tally["done"][product.label] += 1
-                for outcome in outcomes:
-                    if outcome.outcome != "done":
-                        tally[outcome.outcome][outcome.reason] += 1
-            file.write("\n],\n" + '"subsolar": ' + json.dumps(self._provenance(tally), indent=1) + "\n}\n")
-        return _result(target, len(self.grid), tally, self._doubt())
+        """Write the output, and the STAC item once it is there."""
+        with self._sink(target) as sink:
+            tally = run_scene(
+                self.frame, self.task.package, self.task.engine, sink, self.options.cutting, self.progress
+            )
+            if isinstance(sink, (LabelSink, BoxSink)):
+                sink.close_with(json.dumps(self._provenance(tally, sink.geometry), indent=1))
+        if self.options.stac:
+            self._write_item(target)
+        return self._result(target, tally, sink)
 
-    def _answers(self) -> Iterator[tuple[list[Product], list[TileOutcome]]]:
-        """Products and outcomes batch by batch. Raises ``FrameError`` where the file is damaged."""
-        bands = choose_bands(self.frame.bands, self.classifier.package.info.bands, self.frame.frame_id)
-        cores: dict[TileRef, Box] = {}  # of the tiles between cutting and answering
-        seen = 0
-        for part in cut(self.frame, self._refs(cores), bands, batch=self.batch, keep=skip_empty()):
-            damaged = [outcome.reason for outcome in part.left_out if outcome.outcome == "failed"]
-            if damaged:
-                raise FrameError(damaged[0])
-            products, outcomes = self._answer(part, [cores[ref] for ref in part.refs])
-            for ref in [*part.refs, *(outcome.ref for outcome in part.left_out)]:
-                del cores[ref]
-                seen += 1
-            if self.progress is not None:
-                self.progress(seen, len(self.grid), self.frame.frame_id)
-            yield products, [*part.left_out, *outcomes]
+    @contextmanager
+    def _sink(self, target: Path) -> Iterator[Sink]:
+        if isinstance(self.task, ImageTask):
+            if isinstance(self.frame, LineFrame):
+                raise FrameError(
+                    f"{self.frame.frame_id} is a line stream, whose height is not known before its end; "
+                    f"{self.task.package.info.id} makes pictures. Store the lines as a GeoTIFF first."
+                )
+            with picture_sink(target, self.frame, self.task) as picture:
+                yield picture
+            return
+        with whole_file(target) as file:
+            kind = BoxSink if isinstance(self.task, Detector) else LabelSink
+            yield kind(file, self.frame, self.task)  # type: ignore[arg-type]
 
-    def _refs(self, cores: dict[TileRef, Box]) -> Iterator[TileRef]:
-        for window in self.grid:
-            cores[window.ref] = window.core
-            yield window.ref
-
-    def _answer(self, part: Batch, cores: Sequence[Box]) -> tuple[list[Product], list[TileOutcome]]:
-        if not part.refs:
-            return [], []
-        captured = self.frame.captured_unix_s
-        return self.classifier.answer(
-            part.refs,
-            part.pixels,
-            slot=0,
-            captured_unix_s=math.nan if captured is None else captured,
-            footprints=self._places(cores),
-        )
-
-    def _places(self, cores: Sequence[Box]) -> Sequence[Footprint | None]:
-        if self.frame.georeference is None:
-            return [None] * len(cores)
-        return footprints(self.frame.georeference, cores)
-
-    def _feature(self, product: Product) -> dict[str, Any]:
-        info = self.classifier.package.info
-        row, col, edge = product.row_px, product.col_px, product.edge_px
-        return {
-            "type": "Feature",
-            "id": product.product_id,
-            "geometry": geometry_of(product.footprint),
-            "properties": {
-                "class": product.label,
-                "class_id": info.classes.index(product.label),
-                "score": round(product.score, 6),
-                "unsure": product.score < info.thresholds.min_score,
-                "product": product.kind,
-                "model_id": info.id,
-                "model_version": info.version,
-                "time": _rfc3339(product.captured_unix_s),
-                "tile": [row, col],
-                "px_bbox": [col, row, col + edge, row + edge],
-            },
-        }
+    def _write_item(self, target: Path) -> None:
+        assets = {"answers": Asset(target.name, f"Answers of {self.task.package.info.id}")}
+        found = item(self.frame, self.task.package, assets, software=f"subsolar {_version()}")
+        with whole_file(target.with_suffix(".stac.json")) as file:
+            json.dump(found, file, indent=1, allow_nan=False)
 
     def _doubt(self) -> str:
-        gsd_m, (low_m, high_m) = self.frame.gsd_m, self.classifier.package.info.gsd_range_m
+        gsd_m, (low_m, high_m) = self.frame.gsd_m, self.task.package.info.gsd_range_m
         if gsd_m is None:
             return "the scene has no georeference, so places and pixel size are unknown"
         if low_m <= gsd_m <= high_m:
             return ""
         return f"its pixels are {gsd_m:.3g} m wide, the network was made for {low_m:g} to {high_m:g} m"
 
-    def _provenance(self, tally: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    def _stream(self) -> dict[str, int]:
+        return asdict(self.frame.counts) if isinstance(self.frame, LineFrame) else {}
+
+    def _provenance(self, tally: Tally, geometry: str) -> dict[str, Any]:
         """Foreign member of the collection: what made it, and how each tile ended."""
-        package = self.classifier.package
+        package = self.task.package
+        stream = {"stream": self._stream()} if self._stream() else {}
         return {
             "software": f"subsolar {_version()}",
             "package": {"id": package.info.id, "version": package.info.version, "sha256": package.sha256},
-            "engine": self.classifier.engine.provider,
+            "engine": self.task.engine.provider,
             "scene": {
                 "id": self.frame.frame_id,
                 "width_px": self.frame.width_px,
                 "height_px": self.frame.height_px,
                 "gsd_m": self.frame.gsd_m,
                 "georeferenced": self.frame.georeference is not None,
+                **stream,
             },
-            "cut": {"edge_px": self.grid.edge_px, "overlap_px": self.grid.overlap_px, "batch": self.batch},
+            "cut": {"edge_px": package.info.input.tile_edge_px, **self.options.cutting.as_table()},
             "warning": self._doubt(),
-            "geometry": "the part of each tile that it alone answers for",
+            "geometry": geometry,
             "tiles": {
-                "all": len(self.grid),
-                "done": sum(tally["done"].values()),
-                "shed": dict(sorted(tally["shed"].items())),
-                "failed": dict(sorted(tally["failed"].items())),
+                "all": tally.tiles,
+                "done": tally.done,
+                "shed": dict(sorted(tally.shed.items())),
+                "failed": dict(sorted(tally.failed.items())),
             },
         }
 
-
-@contextmanager
-def _whole_file(target: Path) -> Iterator[TextIO]:
-    """A text file that appears as ``target`` when the block ends well, and not at all otherwise."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.chmod(0o644)
-        unfinished.replace(target)
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    def _result(self, target: Path, tally: Tally, sink: Sink) -> SceneResult:
+        return SceneResult(
+            scene=target.stem,
+            output=str(target),
+            tiles=tally.tiles,
+            done=tally.done,
+            shed=dict(tally.shed),
+            failed=dict(tally.failed),
+            labels=dict(sorted(sink.labels.items())),
+            warning=self._doubt(),
+            stream=self._stream(),
+        )
 
 
-def _unwritable(target: Path, error: OSError) -> StoreError:
-    return StoreError(f"{target} cannot be written: {error.strerror}. Choose another folder or make room.")
+def _unusable(path: Path, error: str) -> SceneResult:
+    return SceneResult(scene=path.stem, output=None, tiles=0, done=0, shed={}, failed={}, labels={}, error=error)
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror}. Choose another folder with --out.") from error
-
-
-def _targets(scenes: Sequence[Path], out: Path) -> list[Path]:
+def _targets(scenes: Sequence[Path], out: Path, suffix: str) -> list[Path]:
     """One file name per scene; scenes of one name get a number."""
     seen: Counter[str] = Counter()
     targets = []
     for path in scenes:
         seen[path.stem] += 1
         number = "" if seen[path.stem] == 1 else f"-{seen[path.stem]}"
-        targets.append(out / f"{path.stem}{number}.geojson")
+        targets.append(out / f"{path.stem}{number}{suffix}")
     return targets
-
-
-def _result(target: Path, tiles: int, tally: Mapping[str, Counter[str]], warning: str) -> SceneResult:
-    return SceneResult(
-        scene=target.stem,
-        geojson=str(target),
-        tiles=tiles,
-        done=sum(tally["done"].values()),
-        shed=dict(tally["shed"]),
-        failed=dict(tally["failed"]),
-        labels=dict(sorted(tally["done"].items())),
-        warning=warning,
-    )
-
-
-def _unusable(path: Path, error: str) -> SceneResult:
-    return SceneResult(scene=path.stem, geojson=None, tiles=0, done=0, shed={}, failed={}, labels={}, error=error)
 
 
 def _told(scene: SceneResult) -> str:
@@ -321,13 +323,7 @@ def _told(scene: SceneResult) -> str:
     left = sum(scene.shed.values()), sum(scene.failed.values())
     doubt = f"\n    warning: {scene.warning}" if scene.warning else ""
     ended = f"{scene.done} of {scene.tiles} tiles done, {left[0]} shed, {left[1]} failed"
-    return f"{ended} -> {scene.geojson}\n    {labels}{doubt}"
-
-
-def _rfc3339(unix_s: float) -> str | None:
-    if math.isnan(unix_s):
-        return None
-    return datetime.fromtimestamp(unix_s, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{ended} -> {scene.output}\n    {labels}{doubt}"
 
 
 def _version() -> str:

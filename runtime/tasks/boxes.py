@@ -70,10 +70,14 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """When two boxes of a class are one: intersection over union or over the smaller one, at least ``threshold``."""
+    """When two boxes of a class are one: intersection over union or over the smaller one, at least ``threshold``.
+
+    With ``rejoin``, the smaller one counts wherever a tile's border cuts one of the two: a part lies within the whole.
+    """
 
     metric: str = "iou"
     threshold: float = 0.5
+    rejoin: bool = True
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS or not 0.0 < self.threshold <= 1.0:
@@ -171,10 +175,12 @@ def _pairs(boxes: Boxes, overlap: Overlap) -> tuple[IntArray, IntArray]:
         wide = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
         high = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
         shared = np.maximum(wide, 0.0) * np.maximum(high, 0.0)
+        part = boxes.cut[one[same]] | boxes.cut[other[same]] if overlap.rejoin else np.zeros(len(a), dtype=bool)
+        smaller = np.minimum(area[one[same]], area[other[same]])
         if overlap.metric == "iou":
-            whole = area[one[same]] + area[other[same]] - shared
+            whole = np.where(part, smaller, area[one[same]] + area[other[same]] - shared)
         else:
-            whole = np.minimum(area[one[same]], area[other[same]])
+            whole = smaller
         hit = (shared >= overlap.threshold * whole) & (shared > 0)
         found.append((one[same][hit], other[same][hit]))
     if not found:

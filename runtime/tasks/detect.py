@@ -56,7 +56,7 @@ class Detector:
         with np.errstate(invalid="ignore"):
             found = raw[:, :, 4] >= info.thresholds.min_score
             known = (raw[:, :, 5] >= 0) & (raw[:, :, 5] < len(info.classes)) | ~found
-        sound: NDArray[np.bool_] = np.isfinite(raw).all(axis=(1, 2)) & known.all(axis=1)
+        sound: NDArray[np.bool_] = np.all(np.isfinite(raw), axis=(1, 2)) & np.all(known, axis=1)
         unsound = f"{info.id} answered boxes with NaN, Inf or an unknown class"
         outcomes = [
             TileOutcome(ref, "done") if good else TileOutcome(ref, "failed", unsound)
@@ -137,5 +137,6 @@ def _boxes(
     outer = np.concatenate([places[:, [1, 0]] == 0, places[:, [1, 0]] + edge >= limit[:2]], axis=1)
     sides = np.minimum(local + shift, limit)
     real = (sides[:, 2] > sides[:, 0]) & (sides[:, 3] > sides[:, 1])
-    boxes = Boxes(sides, rows[:, 4], rows[:, 5].astype(np.int64), places, (at_border & ~outer).any(axis=1))
+    cut: NDArray[np.bool_] = np.any(at_border & ~outer, axis=1, keepdims=True)[:, 0]
+    boxes = Boxes(sides, rows[:, 4], rows[:, 5].astype(np.int64), places, cut)
     return boxes if real.all() else boxes.take(real)

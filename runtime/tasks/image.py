@@ -49,7 +49,7 @@ class ImageTask:
         expected = (len(refs), channels, edge, edge)
         if raw.shape != expected:
             raise EngineError(f"{self.engine.name} answered {raw.shape}, expected {expected}. Export it again.")
-        sound: NDArray[np.bool_] = np.isfinite(raw).all(axis=(1, 2, 3))
+        sound: NDArray[np.bool_] = np.all(np.isfinite(raw), axis=(1, 2, 3))
         outcomes = [
             TileOutcome(ref, "done") if good else TileOutcome(ref, "failed", f"{info.id} answered NaN or Inf")
             for ref, good in zip(refs, sound.tolist(), strict=True)

@@ -33,7 +33,9 @@ def brute_force(boxes: Boxes, overlap: Overlap) -> list[int]:
             if boxes.class_id[i] != boxes.class_id[k] or wide <= 0 or high <= 0:
                 continue
             shared = wide * high
-            whole = area[i] + area[k] - shared if overlap.metric == "iou" else min(area[i], area[k])
+            part = overlap.rejoin and (boxes.cut[i] or boxes.cut[k])
+            union = overlap.metric == "iou" and not part
+            whole = area[i] + area[k] - shared if union else min(area[i], area[k])
             if shared >= overlap.threshold * whole:
                 break
         else:
@@ -48,12 +50,13 @@ def brute_force(boxes: Boxes, overlap: Overlap) -> list[int]:
     size=st.floats(0.5, 60),
     metric=st.sampled_from(["iou", "ios"]),
     threshold=st.sampled_from([0.05, 0.3, 0.5, 0.9, 1.0]),
+    rejoin=st.booleans(),
     seed=st.integers(0, 10**6),
 )
 def test_the_keep_set_is_that_of_brute_force(
-    count: int, span: float, size: float, metric: str, threshold: float, seed: int
+    count: int, span: float, size: float, metric: str, threshold: float, rejoin: bool, seed: int
 ) -> None:
-    boxes, overlap = boxes_of(count, span, size, seed=seed), Overlap(metric, threshold)
+    boxes, overlap = boxes_of(count, span, size, seed=seed), Overlap(metric, threshold, rejoin)
     assert suppress(boxes, overlap).tolist() == brute_force(boxes, overlap)
 
 
@@ -95,14 +98,15 @@ def test_a_whole_box_stands_for_the_part_of_it_that_a_border_cut_off() -> None:
     boxes = Boxes(
         sides, np.array([0.6, 0.9]), np.zeros(2, dtype=int), np.zeros((2, 2), dtype=int), np.array([False, True])
     )
-    assert suppress(boxes, Overlap("ios", 0.5)).tolist() == [0]
+    assert suppress(boxes, Overlap()).tolist() == [0]
+    assert suppress(boxes, Overlap(rejoin=False)).tolist() == [0, 1]
 
 
 def test_one_box_that_covers_everything_does_not_slow_the_rest_down() -> None:
     boxes = boxes_of(5000, 3000, 2, classes=1)
     sides = boxes.sides_px.copy()
     sides[0] = (0, 0, 1e9, 1e9)
-    huge = Boxes(sides, boxes.score, boxes.class_id, boxes.tile_px, boxes.cut)
+    huge = Boxes(sides, boxes.score, boxes.class_id, boxes.tile_px, np.zeros(5000, dtype=bool))
     assert len(suppress(huge, Overlap())) > 4500
 
 

@@ -162,7 +162,7 @@ def test_scenes_that_cannot_be_used_do_not_stop_the_others_and_leave_no_file(
     assert "no band red" in result.scenes[1].error
     assert "SUBSOLAR_RANGE" in result.scenes[2].error
     assert not result.complete
-    assert [path.name for path in out.iterdir()] == ["good.geojson"]
+    assert [path.name for path in out.glob("[!.]*")] == ["good.geojson"]
     assert all(scene.error in result.table() for scene in result.scenes)
 
 
@@ -178,7 +178,7 @@ def test_an_interrupt_keeps_the_finished_scenes_and_nothing_half(
     result = infer_scenes(make_package(), [first, second], tmp_path / "out", batch=2, progress=stop_in_second)
     assert result.interrupted
     assert not result.complete
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["first.geojson"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["first.geojson"]
     assert "stopped" in result.table()
 
 
@@ -190,7 +190,7 @@ def test_scenes_of_one_name_do_not_overwrite_each_other(
     twin = tmp_path / "other" / "field.tif"
     twin.write_bytes(scene.read_bytes())
     infer_scenes(make_package(), [scene, twin], tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["field-2.geojson", "field.geojson"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == ["field-2.geojson", "field.geojson"]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(

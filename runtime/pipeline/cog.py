@@ -1,0 +1,109 @@
+"""Masks and restored images as Cloud Optimized GeoTIFF, written strip by strip so that no scene is ever held."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..gdal import gdal_errors, one_line
+from ..georeference import Box, Georeference, MapGeoreference
+from ..records import UInt8Array
+from .files import whole_path
+
+_CACHE_BYTE = 32 * 2**20
+_BLOCK_PX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """An image being written. Pixels that nobody writes stay nodata."""
+
+    dataset: Any
+
+    def put(self, box: Box, pixels: UInt8Array) -> None:
+        """Write (bands, rows, cols) into a window."""
+        from rasterio.windows import Window
+
+        window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
+        self.dataset.write(pixels, window=window)
+
+
+@contextmanager
+def cog(
+    target: Path,
+    *,
+    width_px: int,
+    height_px: int,
+    bands: int,
+    georeference: Georeference | None,
+    nodata: int | None,
+    resampling: str,
+) -> Iterator[Canvas]:
+    """A canvas that becomes the COG ``target`` when the block ends well, and nothing otherwise.
+
+    A map's georeference is kept; RPCs and poses are not raster transforms and are left to the STAC item.
+    ``resampling`` of the overviews: ``nearest`` for classes, ``average`` for images. Raises ``StoreError``.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.shutil import copy
+
+    layout: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": width_px,
+        "height": height_px,
+        "count": bands,
+        "dtype": "uint8",
+        "tiled": True,
+        "blockxsize": _BLOCK_PX,
+        "blockysize": _BLOCK_PX,
+        "compress": "deflate",
+        "BIGTIFF": "IF_SAFER",
+        "nodata": nodata,
+    }
+    with whole_path(target) as finished, whole_scratch(target) as scratch:
+        try:
+            with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTE):
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                with rasterio.open(scratch, "w", **layout) as dataset:
+                    _place(dataset, georeference)
+                    yield Canvas(dataset)
+                copy(
+                    str(scratch),
+                    str(finished),
+                    driver="COG",
+                    COMPRESS="DEFLATE",
+                    OVERVIEW_RESAMPLING=resampling.upper(),
+                )
+        except gdal_errors() as error:
+            raise StoreError(f"{target} cannot be written: {one_line(error)}. Make room or choose another.") from error
+
+
+@contextmanager
+def whole_scratch(target: Path) -> Iterator[Path]:
+    """A hidden file beside ``target`` that is gone when the block ends."""
+    scratch = target.with_name(f".{target.name}.scratch.tif")
+    try:
+        yield scratch
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _place(dataset: Any, georeference: Georeference | None) -> None:
+    from rasterio.control import GroundControlPoint
+    from rasterio.crs import CRS
+    from rasterio.transform import Affine
+
+    if not isinstance(georeference, MapGeoreference):
+        return
+    crs = CRS.from_user_input(georeference.crs_wkt)
+    if georeference.affine is not None:
+        dataset.crs, dataset.transform = crs, Affine(*georeference.affine)
+    else:
+        points = [GroundControlPoint(row=p.row_px, col=p.col_px, x=p.x, y=p.y) for p in georeference.points]
+        dataset.gcps = (points, crs)

@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from ..errors import StoreError
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[TextIO]:
+    """A text file that appears as ``target`` when the block ends well, and not at all otherwise."""
+    with whole_path(target) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_path(target: Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``target`` when the block ends well. Raises ``StoreError``."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        unfinished.chmod(0o644)
+        unfinished.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def make_folder(out: Path) -> None:
+    """Make ``out`` and prove that it can be written to. Raises ``StoreError``."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror}. Choose another folder with --out.") from error
+
+
+def _unwritable(target: Path, error: OSError) -> StoreError:
+    return StoreError(f"{target} cannot be written: {error.strerror}. Choose another folder or make room.")

@@ -1,0 +1,191 @@
+"""What a scene's answers become, by the kind of answer: features with labels, features with boxes, a picture.
+
+A sink takes raw outputs in the order of the tiles and keeps no more than one row of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TextIO
+
+import numpy as np
+
+from ..frame import Frame
+from ..georeference import outlines
+from ..georeference.place import corners_of
+from ..georeference.rings import Float64Array
+from ..records import FloatArray, Footprint, TileOutcome
+from ..tasks import Boxes, Classifier, Detector, ImageTask, StreamingMerge, product_id
+from ..tasks.detect import box_id
+from ..tiles import Window
+from .cog import Canvas, cog
+from .geojson import FeatureWriter
+
+SceneTask = Classifier | Detector | ImageTask
+
+
+class Sink(Protocol):
+    """Takes the answers of one scene."""
+
+    labels: Counter[str]
+    """What was found, by class."""
+
+    def take(self, windows: Sequence[Window], raw: FloatArray) -> list[TileOutcome]:
+        """Answers of a batch. Raises ``EngineError`` for answers of another shape."""
+        ...
+
+    def finish(self) -> None:
+        """No more tiles will come."""
+        ...
+
+
+class FeatureSink:
+    """A GeoJSON collection being written: what labels and boxes have in common."""
+
+    def __init__(self, file: TextIO, frame: Frame, task: Classifier | Detector, product: str) -> None:
+        self._file = file
+        self._frame = frame
+        file.write('{"type": "FeatureCollection",\n"features": [')
+        self._writer = FeatureWriter(file, task.package.info, product, frame.captured_unix_s)
+        self.labels: Counter[str] = Counter()
+
+    def close_with(self, provenance: str) -> None:
+        """End the collection with a foreign member that says what made it."""
+        self._file.write("\n],\n" + '"subsolar": ' + provenance + "\n}\n")
+
+    def placed(
+        self, corners_px: Float64Array, middles_px: Float64Array
+    ) -> tuple[Sequence[Footprint | None], Sequence[float | None]]:
+        """Outlines and standard errors of places, None where the frame does not know them."""
+        place, count = self._frame.georeference, len(corners_px)
+        if place is None:
+            return [None] * count, [None] * count
+        error_m = place.error_m(middles_px[:, 0], middles_px[:, 1])
+        return outlines(place, corners_px), [None] * count if error_m is None else error_m.tolist()
+
+
+class LabelSink(FeatureSink):
+    """One feature per tile: the part of it that it alone answers for."""
+
+    geometry = "the part of each tile that it alone answers for"
+
+    def __init__(self, file: TextIO, frame: Frame, task: Classifier) -> None:
+        super().__init__(file, frame, task, "label")
+        self._task = task
+
+    def take(self, windows: Sequence[Window], raw: FloatArray) -> list[TileOutcome]:
+        """See ``Sink.take``."""
+        best, scores, outcomes = self._task.decode([window.ref for window in windows], raw)
+        done = [number for number, outcome in enumerate(outcomes) if outcome.outcome == "done"]
+        cores = [windows[number].core for number in done]
+        sides = np.array([(c.row_px, c.col_px, c.row_px + c.rows_px, c.col_px + c.cols_px) for c in cores], np.float64)
+        corners = corners_of(sides.reshape(-1, 4))
+        places, errors = self.placed(corners, corners.mean(axis=1))
+        names, sha256 = self._task.package.info.classes, self._task.package.sha256
+        for number, place, error_m in zip(done, places, errors, strict=True):
+            ref, class_id = windows[number].ref, int(best[number])
+            edge = ref.edge_px
+            bbox = ref.col_px, ref.row_px, ref.col_px + edge, ref.row_px + edge
+            identity = product_id(ref, sha256, 0)
+            self._writer.write(
+                identity, place, class_id, float(scores[number]), (ref.row_px, ref.col_px), bbox, error_m
+            )
+            self.labels[names[class_id]] += 1
+        return outcomes
+
+    def finish(self) -> None:
+        """See ``Sink.finish``."""
+
+
+class BoxSink(FeatureSink):
+    """One feature per object, whole and once, however many tiles show it."""
+
+    geometry = "the box of each object, merged across tiles"
+
+    def __init__(self, file: TextIO, frame: Frame, task: Detector) -> None:
+        super().__init__(file, frame, task, "geom")
+        self._task = task
+        self._merge = StreamingMerge(task.overlap)
+        self._row_px = 0
+
+    def take(self, windows: Sequence[Window], raw: FloatArray) -> list[TileOutcome]:
+        """See ``Sink.take``. Boxes are settled row by row, so that their order does not depend on the batches."""
+        refs = [window.ref for window in windows]
+        boxes, outcomes = self._task.decode(refs, raw, self._frame.width_px, self._height_px())
+        for row_px in dict.fromkeys(ref.row_px for ref in refs):
+            if row_px != self._row_px:
+                self._write(self._merge.settle(row_px))
+                self._row_px = row_px
+            self._merge.add(boxes.take(boxes.tile_px[:, 0] == row_px))
+        return outcomes
+
+    def finish(self) -> None:
+        """See ``Sink.finish``."""
+        self._write(self._merge.finish())
+
+    def _height_px(self) -> int:
+        return max(self._frame.height_px, 1)
+
+    def _write(self, boxes: Boxes) -> None:
+        if not len(boxes):
+            return
+        frame, info = self._frame, self._task.package.info
+        corners = corners_of(boxes.sides_px[:, [1, 0, 3, 2]])
+        places, errors = self.placed(corners, corners.mean(axis=1))
+        sides, tiles, classes = boxes.sides_px.tolist(), boxes.tile_px.tolist(), boxes.class_id.tolist()
+        for number, score in enumerate(boxes.score.tolist()):
+            label = info.classes[classes[number]]
+            identity = box_id(frame.frame_id, sides[number], label, self._task.package.sha256, 0)
+            self._writer.write(
+                identity,
+                places[number],
+                classes[number],
+                score,
+                (tiles[number][0], tiles[number][1]),
+                sides[number],
+                errors[number],
+            )
+            self.labels[label] += 1
+
+
+class PictureSink:
+    """A picture of the scene's size; each pixel comes from the tile that answers for it."""
+
+    geometry = ""
+
+    def __init__(self, canvas: Canvas, task: ImageTask) -> None:
+        self._canvas = canvas
+        self._task = task
+        self.labels: Counter[str] = Counter()
+
+    def take(self, windows: Sequence[Window], raw: FloatArray) -> list[TileOutcome]:
+        """See ``Sink.take``."""
+        pictures, outcomes = self._task.decode([window.ref for window in windows], raw)
+        for window, picture, outcome in zip(windows, pictures, outcomes, strict=True):
+            if outcome.outcome == "done":
+                ref, core = window.ref, window.core
+                row, col = core.row_px - ref.row_px, core.col_px - ref.col_px
+                self._canvas.put(core, picture[:, row : row + core.rows_px, col : col + core.cols_px])
+        return outcomes
+
+    def finish(self) -> None:
+        """See ``Sink.finish``."""
+
+
+@contextmanager
+def picture_sink(target: Path, frame: Frame, task: ImageTask) -> Iterator[PictureSink]:
+    """A sink whose picture becomes the COG ``target`` when the block ends well."""
+    mask = task.package.info.output.kind == "mask"
+    with cog(
+        target,
+        width_px=frame.width_px,
+        height_px=frame.height_px,
+        bands=task.bands,
+        georeference=frame.georeference,
+        nodata=255 if mask else None,
+        resampling="nearest" if mask else "average",
+    ) as canvas:
+        yield PictureSink(canvas, task)
