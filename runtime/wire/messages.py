@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .codec import MalformedError, Reader, Writer
+from .fields import Field, decode_fields, encode_fields
 
 ACK_VERSION = 1
 MAX_RANGE = 1024
@@ -87,33 +87,28 @@ class Housekeeping:
     shed_product: int
 
 
-_HOUSEKEEPING = "BIHhIIII"
 HOUSEKEEPING_VERSION = 1
+HOUSEKEEPING_FIELDS = (
+    Field("version", "B", "version of this layout"),
+    Field("slot", "I", "number of the time slot"),
+    Field("charge_frac", "H", "charge of the battery at the start of the last slot, 1 is full", scale=1 / 0xFFFF),
+    Field("temperature_c", "h", "temperature of the compute module", unit="degC", scale=0.01),
+    Field("backlog_product", "I", "products that are not yet delivered"),
+    Field("backlog_byte", "I", "what they take on the link", unit="B"),
+    Field("delivered_product", "I", "products delivered since the start of the mission"),
+    Field("shed_product", "I", "products given up for want of room since the start of the mission"),
+)
 
 
 def encode_housekeeping(state: Housekeeping) -> bytes:
-    """Fixed layout: charge in 1/65535, temperature in 0.01 degrees, counts capped at 32 bits."""
-    writer = Writer()
-    counts = (state.backlog_product, state.backlog_byte, state.delivered_product, state.shed_product)
-    writer.pack(
-        _HOUSEKEEPING,
-        HOUSEKEEPING_VERSION,
-        state.slot,
-        round(_within(state.charge_frac, 0.0, 1.0) * 0xFFFF),
-        round(_within(state.temperature_c, -327.0, 327.0) * 100),
-        *(min(count, 0xFFFF_FFFF) for count in counts),
-    )
-    return bytes(writer.buffer)
+    """The fields of ``HOUSEKEEPING_FIELDS``; what does not fit its field is capped."""
+    return encode_fields(HOUSEKEEPING_FIELDS, {"version": HOUSEKEEPING_VERSION, **asdict(state)})
 
 
 def decode_housekeeping(data: bytes) -> Housekeeping:
     """The state in ``data``; raises MalformedError for anything else."""
-    reader = Reader(data)
-    version, slot, charge, temperature, *counts = (int(number) for number in reader.unpack(_HOUSEKEEPING))
-    if version != HOUSEKEEPING_VERSION or reader.left_byte:
-        raise MalformedError("version", f"housekeeping version {version}, {reader.left_byte} bytes too many")
-    return Housekeeping(slot, charge / 0xFFFF, temperature / 100, *counts)
-
-
-def _within(number: float, low: float, high: float) -> float:
-    return min(max(number, low), high) if math.isfinite(number) else low
+    values = decode_fields(HOUSEKEEPING_FIELDS, data)
+    if values.pop("version") != HOUSEKEEPING_VERSION:
+        raise MalformedError("version", "housekeeping of another version")
+    whole = {name: int(value) for name, value in values.items() if name not in ("charge_frac", "temperature_c")}
+    return Housekeeping(charge_frac=values["charge_frac"], temperature_c=values["temperature_c"], **whole)
