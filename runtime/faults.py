@@ -36,6 +36,12 @@ POINTS: dict[str, str] = {
     "cfdp.log.after_fsync": "the state of file transfers is durable",
     "cfdp.keep.before_rename": "a file is whole and verified, not yet at its place",
     "ground.geojson.before_rename": "the new map is written beside the old one",
+    "ledger.claim.before_fsync": "what a slot has worked off is written, not durable",
+    "ledger.claim.after_fsync": "what a slot has worked off is durable, the slot is not kept yet",
+    "models.stage.before_rename": "a package is unpacked and verified beside its slot",
+    "models.stage.after_rename": "a package lies in its slot, the state does not know",
+    "models.state.before_rename": "the new state of the packages is written beside the old one",
+    "models.state.after_rename": "the new state of the packages is in force",
 }
 
 ACTIONS = ("kill", "enospc", "eio", "delay", "count")

@@ -1,0 +1,1 @@
+"""What flies: one mission file, one process, one slot after the other."""

@@ -1,0 +1,303 @@
+"""The networks that fly, watched: failed tiles, self-tests, speed, trials of new packages, and shadows beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from exporters.errors import ExporterError
+from exporters.package import ModelPackage
+from power_sim.slot import SlotState
+
+from ..engines import self_test
+from ..errors import EngineError
+from ..models import ModelSlots
+from ..onboard import LoadedNetwork, load_networks
+from ..records import Footprint, Product, Tile, TileOutcome
+from .metrics import Metrics
+from .sections import ModelsSection
+
+log = logging.getLogger(__name__)
+
+ENOUGH_TILE = 4
+"""Fewer tiles than this in a slot prove nothing."""
+QUARANTINE_SLOTS = 10
+SPEED_GAIN = 0.6
+"""Weight of the newest slot in the running seconds and joules per tile: after three slots 94 % of a step is in."""
+
+
+@dataclass
+class Shadow:
+    """A candidate that answers beside the active network and is only compared."""
+
+    network: LoadedNetwork
+    tile: int = 0
+    agreed_tile: int = 0
+    failed_tile: int = 0
+
+    def score(self, tiles: Sequence[Tile], active: Sequence[Product], state: SlotState) -> None:
+        """Compare labels tile by tile; a candidate that fails is counted and costs the slot nothing else."""
+        labels = {(p.frame_id, p.row_px, p.col_px): p.label for p in active}
+        products, outcomes = self.network.answer(tiles, [None] * len(tiles), state)
+        self.tile += len(outcomes)
+        self.failed_tile += sum(outcome.outcome == "failed" for outcome in outcomes)
+        self.agreed_tile += sum(labels.get((p.frame_id, p.row_px, p.col_px)) == p.label for p in products)
+
+
+@dataclass
+class Craftsman:
+    """One network of the pool with its record. Stands in the slot loop as the network itself."""
+
+    name: str
+    package_id: str
+    loaded: LoadedNetwork
+    slot_name: str
+    shadow_tile: int
+    shadow: Shadow | None = None
+    done_tile: int = 0
+    failed_tile: int = 0
+    quarantined_slots: int = 0
+    quarantine: str = ""
+    tile_s: float | None = None
+    """Running seconds per tile; ``None`` until it has worked here."""
+    energy_j: float | None = None
+    before_tile_s: float | None = None
+    """Of the package that this one replaces."""
+
+    @property
+    def tile_edge_px(self) -> int:
+        """See ``Network``."""
+        return self.loaded.tile_edge_px
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """See ``Network``."""
+        return self.loaded.bands
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it may be chosen."""
+        return self.quarantined_slots == 0
+
+    def answer(
+        self, tiles: Sequence[Tile], places: Sequence[Footprint | None], state: SlotState
+    ) -> tuple[list[Product], list[TileOutcome]]:
+        """Infer, count, and let the shadow look at the first tiles."""
+        products, outcomes = self.loaded.answer(tiles, places, state)
+        self.done_tile += len(products)
+        self.failed_tile += len(outcomes) - len(products)
+        if self.shadow is not None and tiles:
+            self.shadow.score(tiles[: self.shadow_tile], products, state)
+        return products, outcomes
+
+    def begin_slot(self) -> None:
+        """Forget what the last slot counted."""
+        self.done_tile = self.failed_tile = 0
+        self.quarantined_slots = max(self.quarantined_slots - 1, 0)
+        if self.quarantined_slots == 0:
+            self.quarantine = ""
+
+    def learn(self, tile: int, seconds: float, energy_j: float | None) -> None:
+        """Follow what the slot's tiles really took."""
+        if tile < ENOUGH_TILE or not seconds > 0:
+            return
+        now_s = seconds / tile
+        self.tile_s = now_s if self.tile_s is None else self.tile_s + SPEED_GAIN * (now_s - self.tile_s)
+        if energy_j is not None and energy_j > 0:
+            now_j = energy_j / tile
+            self.energy_j = now_j if self.energy_j is None else self.energy_j + SPEED_GAIN * (now_j - self.energy_j)
+
+    def bar(self, why: str, slots: int = QUARANTINE_SLOTS) -> None:
+        """Take it out of the choice for some slots."""
+        self.quarantine, self.quarantined_slots = why, slots + 1
+
+
+@dataclass
+class Fleet:
+    """All networks of the pool, by the pool's names."""
+
+    slots: ModelSlots
+    section: ModelsSection
+    threads: int
+    clock: Callable[[], float]
+    metrics: Metrics
+    told: Callable[[str], None]
+    """Where events go that the ground must hear of."""
+    networks: dict[str, Craftsman] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """Names whose package cannot be loaded, and why."""
+
+    def load(self, names: dict[str, str]) -> dict[str, ModelPackage]:
+        """Load every network of the pool (name -> package id); a trial that cannot be loaded is rolled back at once.
+
+        Returns the packages that fly. Raises ``PackageError`` or ``EngineError`` where not one can be loaded.
+        """
+        old, self.networks, self.broken = self.networks, {}, {}
+        error: Exception | None = None
+        for name, package_id in names.items():
+            try:
+                self.networks[name] = self._load_one(name, package_id, old.get(name))
+            except (ExporterError, EngineError) as problem:  # noqa: PERF203  each network on its own
+                error = problem
+                self.broken[name] = str(problem)
+                self.told(f"{name} cannot be loaded: {problem}")
+        if not self.networks and error is not None:
+            raise error
+        return {name: craftsman.loaded.package for name, craftsman in self.networks.items()}
+
+    def begin_slot(self) -> None:
+        """Start counting anew."""
+        for craftsman in self.networks.values():
+            craftsman.begin_slot()
+
+    def end_slot(self, slot: int, model: str, tile: int, seconds: float, energy_j: float | None) -> bool:
+        """Judge the slot; true where another package has to be loaded now."""
+        craftsman = self.networks.get(model)
+        changed = False
+        if craftsman is not None and tile > 0:
+            craftsman.learn(tile, seconds, energy_j)
+            changed = self._judge(craftsman, tile)
+        if slot % self.section.golden_slots == self.section.golden_slots - 1:
+            changed = self._self_tests() or changed
+        return changed
+
+    def shadow(self, name: str, package: ModelPackage) -> None:
+        """Let a verified candidate look on."""
+        network = load_networks({name: package}, threads=self.threads, class_value={})[name]
+        active = self.networks[name].loaded
+        if (network.tile_edge_px, network.bands) != (active.tile_edge_px, active.bands):
+            raise EngineError(
+                f"{package.info.id} wants other tiles than {name}. A shadow sees what the active one sees."
+            )
+        self.networks[name].shadow = Shadow(network)
+
+    def end_shadows(self) -> None:
+        """Stop all comparisons."""
+        for craftsman in self.networks.values():
+            craftsman.shadow = None
+
+    def summary(self) -> list[dict[str, object]]:
+        """Return one entry per network for the status."""
+        rows: list[dict[str, object]] = []
+        for name, one in self.networks.items():
+            have, info = self.slots.of(one.package_id), one.loaded.package.info
+            rows.append(
+                {
+                    "name": name,
+                    "package": info.id,
+                    "version": info.version,
+                    "sha256": one.loaded.package.sha256,
+                    "slot": one.slot_name,
+                    "trial_slots_left": None if have.trial is None else have.trial.left_slots,
+                    "refused": have.refused,
+                    "healthy": one.healthy,
+                    "quarantine": one.quarantine,
+                    "tile_s": one.tile_s,
+                    "shadow": None if one.shadow is None else _shadow_row(one.shadow),
+                }
+            )
+        rows += [{"name": name, "healthy": False, "quarantine": why} for name, why in self.broken.items()]
+        return rows
+
+    def _load_one(self, name: str, package_id: str, old: Craftsman | None) -> Craftsman:
+        trial = self.slots.of(package_id).trial
+        try:
+            return self._opened(name, package_id, old)
+        except (ExporterError, EngineError) as error:
+            if trial is None:
+                return self._fallen_back(name, package_id, error)
+            self.slots.rollback(package_id, str(error)[:300])
+            self.told(f"{package_id}: the package on trial cannot be loaded and was rolled back: {error}")
+            return self._opened(name, package_id, old)
+
+    def _fallen_back(self, name: str, package_id: str, error: Exception) -> Craftsman:
+        """Return the package before a damaged active one, where there is one."""
+        have = self.slots.of(package_id)
+        if have.before == have.active:
+            raise error
+        self.slots.rollback(package_id, str(error)[:300])
+        self.told(f"{package_id}: the active package cannot be loaded, the one before flies: {error}")
+        return self._opened(name, package_id, None)
+
+    def _opened(self, name: str, package_id: str, old: Craftsman | None) -> Craftsman:
+        have, began_s = self.slots.of(package_id), self.clock()
+        package = self.slots.load(package_id)
+        if old is not None and old.loaded.package.sha256 == package.sha256:
+            old.slot_name = have.flying
+            return old
+        loaded = load_networks({name: package}, threads=self.threads, class_value={})[name]
+        self.metrics.set("engine_build_seconds", self.clock() - began_s, model=name)
+        before_s = None if old is None else old.tile_s
+        return Craftsman(name, package_id, loaded, have.flying, self.section.shadow_tile, before_tile_s=before_s)
+
+    def _judge(self, one: Craftsman, tile: int) -> bool:
+        ended = one.done_tile + one.failed_tile
+        failed_frac = one.failed_tile / ended if ended else 0.0
+        on_trial = self.slots.of(one.package_id).trial is not None
+        why = ""
+        if ended >= ENOUGH_TILE and failed_frac > self.section.failed_max_frac:
+            why = f"{one.failed_tile} of {ended} tiles failed"
+        elif on_trial and one.tile_s and one.before_tile_s and one.tile_s > self.section.slower_max * one.before_tile_s:
+            why = f"{one.tile_s * 1e3:.3g} ms a tile, {one.before_tile_s * 1e3:.3g} ms before"
+        if why and on_trial:
+            self._roll_back(one, why)
+            return True
+        if why:
+            one.bar(why)
+            self.told(f"{one.name} is left out for {QUARANTINE_SLOTS} slots: {why}")
+        elif on_trial and ended >= ENOUGH_TILE and self.slots.worked(one.package_id):
+            one.slot_name = self.slots.of(one.package_id).flying
+            self.told(f"{one.package_id} v{one.loaded.package.info.version} has passed its trial and is kept")
+        return False
+
+    def _self_tests(self) -> bool:
+        """Run the golden tiles of every network; a failure reloads it, a second one takes it out."""
+        changed = False
+        for one in self.networks.values():
+            why = _golden_fault(one.loaded)
+            if not why:
+                continue
+            self.metrics.add("golden_tile_failures_total", model=one.name)
+            if self.slots.of(one.package_id).trial is not None:
+                self._roll_back(one, why)
+                changed = True
+                continue
+            self.told(f"{one.name} fails its self-test and is loaded anew: {why}")
+            changed = self._reload(one) or changed
+        return changed
+
+    def _reload(self, one: Craftsman) -> bool:
+        try:
+            package = self.slots.load(one.package_id)
+            one.loaded = load_networks({one.name: package}, threads=self.threads, class_value={})[one.name]
+        except (ExporterError, EngineError) as error:
+            one.bar(str(error))
+            return True
+        return False
+
+    def _roll_back(self, one: Craftsman, why: str) -> None:
+        self.slots.rollback(one.package_id, why)
+        self.told(f"{one.package_id}: the package on trial was rolled back: {why}")
+
+
+def _golden_fault(network: LoadedNetwork) -> str:
+    try:
+        self_test(network.classifier.engine, network.package)
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _shadow_row(shadow: Shadow) -> dict[str, object]:
+    info = shadow.network.package.info
+    agreed = shadow.agreed_tile / shadow.tile if shadow.tile else float(np.nan)
+    return {
+        "package": info.id,
+        "version": info.version,
+        "tile": shadow.tile,
+        "agreement_frac": agreed if shadow.tile else None,
+        "failed_tile": shadow.failed_tile,
+    }

@@ -1,0 +1,291 @@
+"""Frames on their way in: from the inbox into the queue, tile by tile to the slot loop, and out when all have ended."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from power_sim.cover import cover_code, cover_map
+from power_sim.scenario import Scenario
+from power_sim.slot import SlotState
+
+from ..errors import FrameError, StoreError
+from ..frames import RasterFrame, choose_bands, open_frame
+from ..georeference import Box, footprints
+from ..records import Footprint, Tile, TileOutcome, TileRef
+from ..tiles import cut, tile_grid
+from .ledger import Ledger, Waiting
+from .sections import SourceSection
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = (".part", ".tmp")
+OPEN_MAX = 4
+"""Files held open at once."""
+COLLECT_MAX = 64
+"""Frames taken on per slot, so that a burst cannot hold up the loop."""
+
+
+@dataclass(kw_only=True)
+class Intake:
+    """The tile source of a flight. ``collect`` at the start of a slot, ``close_slot`` before it is committed."""
+
+    section: SourceSection
+    inbox: Path
+    kept: Path
+    """Folder of the frames that wait, named by content."""
+    ledger: Ledger
+    covers: Sequence[str]
+    """Most valuable first."""
+    waits: Mapping[str, bool]
+    """Whether a cover's tiles may wait for a later slot."""
+    edge_px: int
+    queue_max_tile: int
+    counts: Counter[str] = field(default_factory=Counter)
+    last_event: str = ""
+    _new: set[str] = field(default_factory=set)
+    _taken: list[TileRef] = field(default_factory=list)
+    _reached: int = 0
+    _shed: list[TileOutcome] = field(default_factory=list)
+    _open: OrderedDict[str, RasterFrame] = field(default_factory=OrderedDict)
+    _frames: dict[str, Waiting] = field(default_factory=dict)
+
+    def start(self, last_slot: int) -> None:
+        """Bring queue and files together after whatever ended the last run."""
+        try:
+            self.inbox.mkdir(parents=True, exist_ok=True)
+            self.kept.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be made: {error.strerror}. Check the folder's owner.") from error
+        self.ledger.recover(last_slot)
+        listed = {frame.file for frame in self.ledger.waiting()}
+        for path in sorted(self.kept.iterdir()):
+            if path.name not in listed:
+                self._take_on(path)
+
+    def collect(self, slot: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Apply what slots before ``slot`` did and take on what is new; tiles by cover: arrived, waiting before."""
+        for file in self.ledger.apply(slot - 1):
+            self._drop(file)
+        before = {frame.sha256 for frame in self.ledger.waiting()}
+        for path in self._arrivals():
+            self._take_on(path)
+        self._taken, self._reached, self._shed = [], 0, []
+        self._frames = {frame.frame_id: frame for frame in self.ledger.waiting()}
+        self._new = {frame.sha256 for frame in self._frames.values()} - before
+        arrived, queued = dict.fromkeys(self.covers, 0), dict.fromkeys(self.covers, 0)
+        for frame in self._frames.values():
+            tally = arrived if frame.sha256 in self._new else queued
+            tally[frame.cover] = tally.get(frame.cover, 0) + frame.left_tile
+        return arrived, queued
+
+    def draw(self, state: SlotState, count: int, edge_px: int) -> Sequence[TileRef]:
+        """Return up to ``count`` windows: frames of the most valuable cover first, then the oldest, from the top on."""
+        refs: list[TileRef] = []
+        for frame in self._by_worth():
+            grid = tile_grid(frame.width_px, frame.height_px, self.edge_px, frame_id=frame.frame_id)
+            last = min(frame.tile, frame.ended_tile + count - len(refs))
+            refs += [grid[index].ref for index in range(frame.ended_tile, last)]
+            if len(refs) >= count:
+                break
+        self._taken = refs
+        return refs
+
+    def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
+        """Return the tiles that could be read, and a failed outcome for each that could not."""
+        self._reached += len(refs)
+        tiles: list[Tile] = []
+        ended: list[TileOutcome] = []
+        for run in _runs(refs):
+            try:
+                frame = self._frame(run[0].frame_id)
+                positions = choose_bands(frame.bands, bands, frame.frame_id)
+            except FrameError as error:
+                ended += [TileOutcome(ref, "failed", str(error)) for ref in run]
+                continue
+            for batch in cut(frame, run, positions, batch=len(run)):
+                tiles += [Tile(ref, pixels) for ref, pixels in zip(batch.refs, batch.pixels, strict=True)]
+                ended += batch.left_out
+        return tiles, ended
+
+    def place(self, tiles: Sequence[Tile]) -> list[Footprint | None]:
+        """Return where each tile lies, ``None`` where its frame does not say."""
+        places: list[Footprint | None] = []
+        for run in _runs([tile.ref for tile in tiles]):
+            georeference = self._frame(run[0].frame_id).georeference
+            boxes = [Box(ref.row_px, ref.col_px, ref.edge_px, ref.edge_px) for ref in run]
+            places += [None] * len(run) if georeference is None else footprints(georeference, boxes)
+        return places
+
+    def close_slot(self, slot: int) -> None:
+        """Claim durably what ends in this slot: the tiles that were reached, and those that cannot wait."""
+        ended = Counter(self._frames[ref.frame_id].sha256 for ref in self._taken[: self._reached])
+        self._shed = []
+        room = self.queue_max_tile
+        for frame in self._by_worth():
+            left = frame.left_tile - ended[frame.sha256]
+            may_wait = min(left, room) if self.waits.get(frame.cover, False) else 0
+            room -= may_wait
+            if may_wait < left:
+                reason = "the queue is full" if self.waits.get(frame.cover, False) else f"{frame.cover} does not wait"
+                self._shed += self._windows(frame, frame.ended_tile + ended[frame.sha256], left - may_wait, reason)
+                ended[frame.sha256] += left - may_wait
+        self.counts["shed_tile"] += len(self._shed)
+        self.ledger.claim(slot, [(sha256, tile) for sha256, tile in ended.items() if tile])
+
+    def shed(self) -> Sequence[TileOutcome]:
+        """Return the tiles that end in this slot without having been worked on."""
+        return self._shed
+
+    def close(self) -> None:
+        """Release all files."""
+        for frame in self._open.values():
+            frame.close()
+        self._open.clear()
+        self.ledger.close()
+
+    def _windows(self, frame: Waiting, first: int, count: int, reason: str) -> list[TileOutcome]:
+        grid = tile_grid(frame.width_px, frame.height_px, self.edge_px, frame_id=frame.frame_id)
+        return [TileOutcome(grid[index].ref, "shed", reason) for index in range(first, first + count)]
+
+    def _by_worth(self) -> list[Waiting]:
+        """Waiting frames, those first that are worked on first and shed last."""
+        order = {cover: rank for rank, cover in enumerate(self.covers)}
+        return sorted(self._frames.values(), key=lambda frame: (order.get(frame.cover, len(order)), frame.arrived))
+
+    def _arrivals(self) -> list[Path]:
+        """Whole files in the inbox, by name; ``StoreError`` where it cannot be read."""
+        try:
+            with os.scandir(self.inbox) as entries:
+                names = [
+                    entry.name
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                    and not entry.name.endswith(UNFINISHED)
+                    and not entry.name.endswith(".json")
+                    and entry.is_file(follow_symlinks=False)
+                ]
+        except OSError as error:
+            raise StoreError(f"{self.inbox} cannot be read: {error.strerror}. Check the folder.") from error
+        return [self.inbox / name for name in sorted(names)[:COLLECT_MAX]]
+
+    def _take_on(self, path: Path) -> None:
+        """Move one file into the queue; what is a duplicate or no image is removed, counted and logged."""
+        try:
+            sha256 = _hash(path)
+            if self.ledger.knows(sha256):
+                self._refuse(path, "duplicate_frame", f"{path.name} came before")
+                return
+            file = f"{sha256[:32]}{path.suffix.lower()}"
+            kept = self.kept / file
+            if path != kept:
+                self._move(path, kept)
+            self._register(kept, sha256, path.stem)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be taken on: {error}. Check the folders' owner and room.") from error
+
+    def _register(self, kept: Path, sha256: str, stem: str) -> None:
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)[:40]
+        frame_id = f"{name}-{sha256[:8]}"
+        try:
+            with self._opened(kept, frame_id) as frame:
+                pixels = frame.width_px * frame.height_px
+                if pixels > self.section.pixels_max:
+                    raise FrameError(f"{frame_id} has {pixels} pixels, more than source.pixels_max allows. Split it.")
+                tile = len(tile_grid(frame.width_px, frame.height_px, self.edge_px))
+                cover, captured = self._cover(frame), frame.captured_unix_s
+                size = frame.width_px, frame.height_px
+        except FrameError as error:
+            self.ledger.refuse(sha256, str(error))
+            self._refuse(kept, "refused_frame", str(error))
+            return
+        self.ledger.add(Waiting(sha256, frame_id, kept.name, cover, captured, *size, tile, 0, 0))
+        self.counts["arrived_frame"] += 1
+        self.counts["arrived_tile"] += tile
+        log.info("frame %s taken on: %d tiles of %s", frame_id, tile, cover)
+
+    def _opened(self, path: Path, frame_id: str) -> RasterFrame:
+        section = self.section
+        low, high = section.range_low, section.range_high
+        value_range = None if low is None or high is None else (low, high)
+        return open_frame(path, frame_id=frame_id, band_names=section.bands, value_range=value_range)
+
+    def _cover(self, frame: RasterFrame) -> str:
+        """Return the cover at the frame's middle by the built-in map, or the mission's word where it has no place."""
+        if frame.georeference is not None:
+            middle = Box(frame.height_px // 2, frame.width_px // 2, 1, 1)
+            with suppress(FrameError, ValueError):
+                place = footprints(frame.georeference, [middle])[0]
+                if place is not None:
+                    lon, lat = np.radians(place.ring_deg[0])
+                    name = cover_map()[1][int(cover_code(lat, lon))]
+                    if name in self.covers:
+                        return name
+                    if name != "sea" and "land" in self.covers:
+                        return "land"
+        return self.section.cover or self.covers[0]
+
+    def _frame(self, frame_id: str) -> RasterFrame:
+        if frame_id in self._open:
+            self._open.move_to_end(frame_id)
+            return self._open[frame_id]
+        while len(self._open) >= OPEN_MAX:
+            self._open.popitem(last=False)[1].close()
+        frame = self._opened(self.kept / self._frames[frame_id].file, frame_id)
+        self._open[frame_id] = frame
+        return frame
+
+    def _drop(self, file: str) -> None:
+        for frame_id in [name for name, frame in self._frames.items() if frame.file == file]:
+            if frame_id in self._open:
+                self._open.pop(frame_id).close()
+        (self.kept / file).unlink(missing_ok=True)
+        self.counts["ended_frame"] += 1
+
+    def _refuse(self, path: Path, count: str, why: str) -> None:
+        self.counts[count] += 1
+        self.last_event = why
+        log.warning("%s: %s", count, why)
+        path.unlink(missing_ok=True)
+
+    def _move(self, path: Path, kept: Path) -> None:
+        try:
+            os.replace(path, kept)
+        except OSError:  # another file system: copy, then let the name appear at once
+            partial = kept.with_name(f".{kept.name}.part")
+            shutil.copyfile(path, partial)
+            os.replace(partial, kept)
+            path.unlink()
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _runs(refs: Sequence[TileRef]) -> list[list[TileRef]]:
+    runs: list[list[TileRef]] = []
+    for ref in refs:
+        if runs and runs[-1][0].frame_id == ref.frame_id:
+            runs[-1].append(ref)
+        else:
+            runs.append([ref])
+    return runs
+
+
+def covers_of(scenario: Scenario) -> tuple[str, ...]:
+    """Return the covers, most valuable first, as the timeline orders them."""
+    covers = scenario.workload.covers
+    return tuple(sorted(covers, key=lambda name: (-covers[name].value, name)))

@@ -1,0 +1,156 @@
+"""The mission file: what the daemon uses. It shares the physical sections with scenarios and is read once, whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from power_sim.config import override, read_table, read_toml, to_plain
+from power_sim.errors import ScenarioError
+from power_sim.frames import utc_from_unix
+from power_sim.orbit import epoch_unix_s, read_tle
+from power_sim.scenario import Scenario, load_scenario, read_scenario
+
+from .sections import (
+    LadderSection,
+    MissionSection,
+    ModelsSection,
+    RadioSection,
+    ReportsSection,
+    SourceSection,
+    SupplySection,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """The sections of the daemon alone."""
+
+    mission: MissionSection
+    source: SourceSection = field(default_factory=SourceSection)
+    supply: SupplySection = field(default_factory=SupplySection)
+    radio: RadioSection = field(default_factory=RadioSection)
+    ladder: LadderSection = field(default_factory=LadderSection)
+    models: ModelsSection = field(default_factory=ModelsSection)
+    reports: ReportsSection = field(default_factory=ReportsSection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mission:
+    """A validated mission file."""
+
+    path: Path
+    scenario: Scenario
+    flight: Flight
+
+    @property
+    def name(self) -> str:
+        """How status, log and products call it."""
+        return self.scenario.name
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the effective configuration."""
+        table = {"scenario": self.scenario.to_table(), "flight": to_plain(self.flight)}
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+    def at(self, path: str) -> Path:
+        """Return a path of the file, which starts at the file's folder unless it is absolute."""
+        return self.path.parent / path
+
+    @property
+    def state(self) -> Path:
+        """The folder that the daemon keeps everything in."""
+        return self.at(self.flight.mission.state)
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        given = self.flight.mission.socket
+        return self.at(given) if given else self.state / "control.sock"
+
+
+def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Mission:
+    """Read and validate a mission file; ``ScenarioError`` names the file, the key and what would be right.
+
+    ``base = "NAME"`` takes a scenario's sections and lets the file's own keys replace theirs.
+    """
+    table = override(read_toml(path), overrides or {})
+    own = {part.name for part in fields(Flight)}
+    flight = read_table(Flight, {name: table[name] for name in own & table.keys()}, source=path.name)
+    physical = {name: value for name, value in table.items() if name not in own and name != "base"}
+    physical.setdefault("name", path.stem)
+    base = table.get("base", "")
+    if not isinstance(base, str):
+        raise ScenarioError(f"{path.name}: base = {base!r} is not a name. Write the name of a built-in scenario.")
+    if base:
+        physical = _over(load_scenario(base).to_table(), physical)
+    scenario = _at_its_epoch(read_scenario(physical, path.name, path.parent))
+    _check(flight, scenario, path.name)
+    return Mission(path=path.resolve(), scenario=scenario, flight=flight)
+
+
+def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the keys of ``own`` in it, table by table; a pool of one's own replaces the other's."""
+    merged = dict(base)
+    for name, value in own.items():
+        below = merged.get(name)
+        if not isinstance(value, Mapping) or not isinstance(below, Mapping):
+            merged[name] = value
+            continue
+        if name == "pool" and {"file", "models"} & value.keys():
+            below = {key: item for key, item in below.items() if key not in ("file", "models")}
+        merged[name] = _over(below, value)
+    return merged
+
+
+def _at_its_epoch(scenario: Scenario) -> Scenario:
+    """Return the scenario without a window to draw its start from; a two-line element set begins at its own epoch,
+    since a flight tells its age by the clock."""
+    orbit = replace(scenario.orbit, window_days=0.0)
+    if orbit.kind == "tle":
+        epoch = epoch_unix_s(read_tle(orbit.tle[0], orbit.tle[1], scenario.name))
+        orbit = replace(orbit, start_utc=utc_from_unix(epoch))
+    return replace(scenario, orbit=orbit)
+
+
+def _check(flight: Flight, scenario: Scenario, source: str) -> None:
+    """Refuse what keys together make impossible."""
+    kind, supply, radio, ladder = flight.source, flight.supply, flight.radio, flight.ladder
+    wrong = (
+        (not flight.mission.state, "mission.state is empty. Name the folder that the daemon keeps everything in"),
+        (scenario.power.kind == "paper", "power.kind = 'paper' cannot be flown. Use 'physical'"),
+        (scenario.pool.draw == "slot", "pool.draw = 'slot' is a simulation's. Use 'mean'"),
+        (not scenario.workload.covers, "workload.covers is empty. Add at least one [workload.covers.NAME]"),
+        (kind.kind == "stream" and not kind.stream, "source 'stream' needs source.stream, a FIFO or device"),
+        (kind.kind == "command" and not any("{out}" in part for part in kind.command), "source.command lacks {out}"),
+        (bool(kind.cover) and kind.cover not in scenario.workload.covers, f"source.cover = {kind.cover!r} is unknown"),
+        ((kind.range_low is None) != (kind.range_high is None), "source.range_low and range_high go together"),
+        (supply.kind != "model" and not supply.path, f"supply.kind = {supply.kind!r} needs supply.path"),
+        (radio.kind == "udp" and not radio.address, "radio.kind = 'udp' needs radio.address, HOST:PORT"),
+        (
+            not ladder.checkpoint_frac > ladder.shed_frac > ladder.safe_frac,
+            "ladder: checkpoint_frac must be above shed_frac, and shed_frac above safe_frac",
+        ),
+    )
+    for is_wrong, what in wrong:
+        if is_wrong:
+            raise ScenarioError(f"{source}: {what}.")
+    for frame, spec in supply.can.items():
+        _check_can(frame, spec, source)
+
+
+def _check_can(frame: str, spec: str, source: str) -> None:
+    parts = spec.split(":")
+    try:
+        int(frame, 16)
+        name, first, count, scale = parts[0], int(parts[1]), int(parts[2]), float(parts[3])
+        good = bool(name) and len(parts) == 4 and 0 <= first < 64 and 1 <= count <= 8 and scale == scale
+    except (ValueError, IndexError):
+        good = False
+    if not good:
+        raise ScenarioError(f"{source}: supply.can.{frame} = {spec!r}. Write HEXID = 'name:first_byte:bytes:scale'.")

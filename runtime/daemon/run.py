@@ -1,0 +1,99 @@
+"""``subsolar run``: builds the daemon from a mission file, listens to signals, and gives everything back at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from exporters.keys import load_trust
+from exporters.package import load_package
+from policies.registry import make_policy
+
+from ..home import DEPLOY
+from ..pool import measured_pool
+from .clock import Clock, SystemClock
+from .control import ControlServer
+from .daemon import Daemon
+from .metrics import MetricsServer
+from .mission import load_mission
+from .notify import Notifier
+from .ring import JsonRing, RingHandler
+from .wiring import Aboard
+
+log = logging.getLogger(__name__)
+
+
+def run_mission(path: Path, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> None:
+    """Fly ``path`` until SIGTERM or SIGINT; SIGHUP reads the file again. Raises before anything flies if it cannot."""
+    clock = SystemClock()
+    with ExitStack() as stack:
+        daemon = stack.enter_context(daemon_of(path, clock, environment, overrides))
+        stack.enter_context(_signals(daemon))
+        daemon.run()
+
+
+def check_mission(path: Path, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Validate a mission file with its packages and its policy; changes nothing. Raises like ``run_mission``."""
+    mission = load_mission(path, overrides)
+    section = mission.flight.mission
+    folder = mission.at(section.packages) if section.packages else DEPLOY / "packages"
+    trust = load_trust(mission.at(section.keys) if section.keys else DEPLOY / "keys")
+    pool = mission.scenario.pool.models
+    packages = {model.name: load_package(folder / (model.package_id or model.name), trust=trust) for model in pool}
+    make_policy(mission.scenario.policy.name, measured_pool(mission.scenario, packages), seed=0)
+    return {"name": mission.name, "sha256": mission.sha256}
+
+
+@contextmanager
+def daemon_of(
+    path: Path, clock: Clock, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
+    """Build a daemon with its log, control socket and metrics; it does not fly yet."""
+    mission = load_mission(path, overrides)
+    notifier = Notifier.from_environment(environment, os.getpid(), clock.monotonic_s)
+    with ExitStack() as stack:
+        aboard = Aboard(mission, clock)
+        stack.callback(aboard.close)
+        ring = RingHandler(JsonRing(mission.state / "log.jsonl", mission.flight.reports.log_byte), clock.unix_s)
+        stack.enter_context(_logging_to(ring))
+        daemon = Daemon(aboard, clock, notifier)
+        stack.callback(lambda: daemon.wired.feeder.close())
+        stack.callback(lambda: daemon.wired.radio.close())
+        group = mission.flight.mission.socket_group
+        control = ControlServer(mission.socket, group, lambda: daemon.status, aboard.store.path, daemon.commands)
+        stack.callback(control.close)
+        control.start()
+        if port := mission.flight.reports.metrics_port:
+            stack.callback(MetricsServer(port, aboard.metrics.text).close)
+        log.info("mission %s (sha256 %s) begins at slot %d", mission.name, mission.sha256, aboard.next_slot())
+        yield daemon
+
+
+@contextmanager
+def _logging_to(handler: logging.Handler) -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+        handler.close()
+
+
+@contextmanager
+def _signals(daemon: Daemon) -> Iterator[None]:
+    """Turn the signals of a service manager into the daemon's own requests."""
+    wanted = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
+    before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,137 @@
+"""The sections that a mission file has beside those of a scenario: schema, defaults and documentation of every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from power_sim.config import key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissionSection:
+    """Where the daemon lives. Paths that are not absolute start at the mission file's folder."""
+
+    state: str
+    """Folder for everything that the daemon keeps: products, queue, models, log, trace."""
+    packages: str = ""
+    """Folder of the packages that the craft was launched with; installed ones take precedence."""
+    keys: str = ""
+    """Folder of the public keys that packages are checked against."""
+    socket: str = ""
+    """Control socket; ``control.sock`` in the state folder if empty."""
+    socket_group: str = ""
+    """Group that may use the socket beside its owner; nobody else may if empty."""
+    threads: int = key(1, low=0, high=64)
+    """Of one engine; 0 takes all cores."""
+    batch_tile: int = key(32, low=1, high=256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSection:
+    """Where images come from. ``stream`` and ``command`` put what they make into the inbox, too."""
+
+    kind: str = key("inbox", choices=("inbox", "stream", "command"))
+    inbox: str = "inbox"
+    """Folder; a file appears in it by being renamed. Leading dots, .part and .tmp are ignored."""
+    cover: str = ""
+    """Cover of frames that say no place; the most valuable one if empty."""
+    bands: tuple[str, ...] = ()
+    """Band names of files that name none."""
+    range_low: float | None = None
+    """What is 0 and 255 in files of more than 8 bits that do not say."""
+    range_high: float | None = None
+    frames_max: int = key(1000, low=1, high=1_000_000)
+    """Most frames that wait; the oldest of least value are shed first."""
+    pixels_max: int = key(400_000_000, low=1, high=100_000_000_000)
+    """A larger frame is refused."""
+    stream: str = ""
+    """``stream``: FIFO or device that raw lines come from; from its opening to its end it makes one frame."""
+    command: tuple[str, ...] = ()
+    """``command``: program and arguments that write one image to the path that replaces {out}."""
+    period_s: float = key(60.0, above=0.0, high=86_400.0)
+    timeout_s: float = key(30.0, above=0.0, high=3600.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupplySection:
+    """Where charge, temperature and joules are read."""
+
+    kind: str = key("model", choices=("model", "file", "power_supply", "eps"))
+    """``model``: reckoned from the forecast alone; ``file``: KEY=VALUE lines or JSON; ``power_supply``: the kernel's;
+    ``eps``: a line protocol over a socket."""
+    path: str = ""
+    """The file, the folder below /sys/class/power_supply, or the Unix socket or HOST:PORT of the EPS."""
+    max_age_s: float = key(600.0, above=0.0, high=86_400.0)
+    """A file that was not rewritten for so long counts as missing."""
+    can: Mapping[str, str] = key({})
+    """``eps`` that forwards CAN frames as candump lines: ID = "name:first_byte:bytes:scale", unsigned, big-endian."""
+    meter: str = key("estimate", choices=("estimate", "ina3221"))
+    idle_w: float = key(0.0, low=0.0, high=1e4)
+    """What the metered rails draw when nothing runs; subtracted from every measurement."""
+    thermal: str = ""
+    """File with the module's temperature in millidegrees, such as /sys/class/thermal/thermal_zone0/temp."""
+    noise_frac: float = key(0.03, above=0.0, high=0.5)
+    """Of the charge reading; what differs more from the reckoning is doubted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadioSection:
+    """How packets leave."""
+
+    kind: str = key("none", choices=("none", "udp", "folder"))
+    address: str = ""
+    """``udp``: HOST:PORT of the radio or the ground station."""
+    outbox: str = "outbox"
+    uplink: str = "uplink"
+    safe_byte: int = key(4096, low=0, high=1_000_000_000)
+    """Most bytes per slot in safe mode: telemetry first, then what is worth most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderSection:
+    """Charges at which the daemon steps down, as shares of what lies above the reserve, and how it steps up again."""
+
+    checkpoint_frac: float = key(0.15, low=0.0, high=1.0)
+    """Below: make everything durable, end trials and shadows."""
+    shed_frac: float = key(0.07, low=0.0, high=1.0)
+    """Below: the thriftiest network alone."""
+    safe_frac: float = key(0.0, low=-1.0, high=1.0)
+    """Below: nothing is inferred, telemetry goes on."""
+    hysteresis_frac: float = key(0.05, above=0.0, high=1.0)
+    dwell_slots: int = key(2, low=1, high=1000)
+    """Slots to stay on a step before going up."""
+    margin_frac: float = key(0.03, low=0.0, high=1.0)
+    """Always held back above the forecast's floor; twice that while a reading or a forecast is doubted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsSection:
+    """How new packages are taken on, and how running ones are watched."""
+
+    trial_slots: int = key(10, low=1, high=100_000)
+    """Slots of work with good health before a new package is kept."""
+    failed_max_frac: float = key(0.05, low=0.0, high=1.0)
+    """Of a package's tiles in a slot."""
+    slower_max: float = key(5.0, above=1.0, high=1000.0)
+    """Times the seconds per tile of the package that it replaces."""
+    boots_max: int = key(3, low=1, high=100)
+    """Starts that a trial may take before it is given up."""
+    golden_slots: int = key(20, low=1, high=1_000_000)
+    """Slots between two self-tests of every network."""
+    shadow_tile: int = key(8, low=1, high=1000)
+    """Tiles per slot that a shadow scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportsSection:
+    """What the daemon leaves for people and tools."""
+
+    metrics_file: str = ""
+    """Prometheus text file, rewritten after each slot; none if empty."""
+    metrics_port: int = key(0, low=0, high=65535)
+    """Loopback port that answers /metrics; 0 for none."""
+    log_byte: int = key(8 << 20, low=1 << 16, high=1 << 32)
+    """Size of the log, both files of its ring together."""
+    trace_byte: int = key(64 << 20, low=1 << 16, high=1 << 34)
+    """Size of the decision trace, both files of its ring together."""

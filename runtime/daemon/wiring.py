@@ -1,0 +1,333 @@
+"""Builds a flight from a mission file: what lasts as long as the process, and what a reload replaces."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from exporters.archive import unpack
+from exporters.package import load_package
+from policies.shield import Shield
+from power_sim.scenario import Scenario
+
+from ..errors import MissionError, StoreError
+from ..home import DEPLOY
+from ..meters import INA3221_ROOT, EstimateMeter, Ina3221Meter, find_rails, total_rails
+from ..models import Keyring, ModelSlots
+from ..pool import measured_pool
+from ..slot_loop import Meter, SlotLoop
+from ..store import ProductStore
+from .clock import Clock
+from .facts import FlightFacts, Orders
+from .feeders import Feeder
+from .fleet import Fleet
+from .gauge import Gauge
+from .intake import Intake, covers_of
+from .ledger import Ledger
+from .metrics import Metrics
+from .mission import Mission
+from .radio import Radio
+from .ring import JsonRing
+from .supply import supply_of
+from .trace import header, mission_policy
+from .world import FlightWorld
+
+SETTLED = ("mission", "source", "reports")
+"""Sections that a restart alone can change."""
+
+
+class Host(Protocol):
+    """What the parts of a flight ask of the daemon."""
+
+    def may_go_on(self) -> bool:
+        """Whether the slot has time left."""
+        ...
+
+    def running(self) -> bool:
+        """Whether nobody has asked for the end."""
+        ...
+
+    def told(self, text: str) -> None:
+        """Keep an event."""
+        ...
+
+    @property
+    def watch(self) -> Any:
+        """Notices a policy that has gone mad."""
+        ...
+
+
+@dataclass
+class Wired:
+    """One flight as a mission file describes it."""
+
+    mission: Mission
+    world: FlightWorld
+    facts: FlightFacts
+    fleet: Fleet
+    radio: Radio
+    feeder: Feeder
+    loop: SlotLoop
+
+
+@dataclass
+class AboveIdle:
+    """A meter of whole rails, less what they draw when nothing runs."""
+
+    meter: Ina3221Meter
+    idle_w: float
+    monotonic_s: Callable[[], float]
+    kind: str = "measured"
+    _highest_j: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.rails = self.meter.rails
+        self._start_s = self.monotonic_s()
+
+    def energy_j(self) -> float:
+        """Joules above idle so far; never decreases."""
+        above_j = self.meter.energy_j() - self.idle_w * (self.monotonic_s() - self._start_s)
+        self._highest_j = max(self._highest_j, above_j)
+        return self._highest_j
+
+    def spend(self, tile: int, energy_j_per_tile: float) -> None:
+        """A meter that measures need not be told."""
+
+
+class Aboard:
+    """What lasts: state folder, store, queue, packages, trace, orders."""
+
+    def __init__(self, mission: Mission, clock: Clock) -> None:
+        self.mission = mission
+        self.clock = clock
+        self.version = _version()
+        self.orders = Orders()
+        self.metrics = Metrics()
+        self._wires = 0
+        state = mission.state
+        _make(state)
+        self._lock = _lock(state / "lock")
+        self.store = ProductStore(state / "products.sqlite")
+        section = mission.flight.mission
+        keys = mission.at(section.keys) if section.keys else DEPLOY / "keys"
+        packages = mission.at(section.packages) if section.packages else DEPLOY / "packages"
+        self.slots = ModelSlots(
+            state / "models",
+            packages,
+            Keyring(keys, state / "keyring.json"),
+            None if mission.scenario.pool.allow_implausible else mission.scenario.pool.device_max_w,
+        )
+        self.trace = JsonRing(state / "trace.jsonl", mission.flight.reports.trace_byte, lambda: self._trace_header)
+        self._trace_header: Mapping[str, Any] = {}
+        self.intake = self._intake(mission)
+        self.metrics.add("restarts_total", cause="start")
+        self.metrics.set("build_info", 1.0, version=self.version, mission=mission.name)
+
+    def next_slot(self) -> int:
+        """The number of the slot that is flown next: one more than the last that is kept."""
+        last = self.store.last_decision()
+        return 0 if last is None else last.slot + 1
+
+    def wire(self, host: Host, mission: Mission | None = None, old: Wired | None = None) -> Wired:
+        """Build the flight that ``mission`` describes; nothing of ``old`` changes before everything holds."""
+        mission = mission or self.mission
+        flight, clock = mission.flight, self.clock
+        fleet = Fleet(self.slots, flight.models, flight.mission.threads, clock.monotonic_s, self.metrics, host.told)
+        if old is None:
+            for package_id in self.slots.boot(flight.models.boots_max):
+                host.told(f"{package_id}: the trial was given up, it took too many starts")
+        else:
+            fleet.networks = dict(old.fleet.networks)
+        scenario = self._measured(mission, fleet)
+        edge = next(iter(fleet.networks.values())).tile_edge_px
+        if edge != self.intake.edge_px and self.intake.edge_px:
+            raise MissionError(f"the networks want tiles of {edge} px, the queue holds {self.intake.edge_px} px ones.")
+        self.intake.edge_px = edge
+        if old is None:
+            self.intake.start(self.next_slot() - 1)
+        facts = self._facts(mission, scenario, fleet, host, old)
+        world = FlightWorld(scenario, facts, settle=self.intake.close_slot)
+        if old is not None:
+            world.reckoned = old.world.reckoned
+        facts.forecast_doubt = lambda: "" if world.ahead is None else world.ahead.reason
+        policy = mission_policy(scenario, scenario.policy.name, world)
+        radio = Radio(self.store, flight.radio, mission.at, host.running, clock.monotonic_s)
+        loop = SlotLoop(
+            world=world,
+            policy=policy,
+            shield=Shield(),
+            source=self.intake,
+            networks=fleet.networks,
+            meter=self._meter(mission) if old is None else old.loop.meter,
+            store=self.store,
+            downlink=radio,
+            monotonic_s=clock.monotonic_s,
+            batch_tile=flight.mission.batch_tile,
+            may_go_on=host.may_go_on,
+            shed=self.intake.shed,
+        )
+        feeder = old.feeder if old is not None else Feeder(flight.source, self.intake.inbox, clock.unix_s)
+        if old is None:
+            feeder.start()
+        else:
+            old.radio.close()
+        self._restate(mission, scenario, fleet)
+        return Wired(replace(mission, scenario=scenario), world, facts, fleet, radio, feeder, loop)
+
+    def check_reload(self, mission: Mission) -> None:
+        """Refuse a new file that changes what only a restart can."""
+        for name in SETTLED:
+            if getattr(mission.flight, name) != getattr(self.mission.flight, name):
+                raise MissionError(f"[{name}] has changed, which takes a restart: systemctl restart subsolar.")
+        if covers_of(mission.scenario) != covers_of(self.mission.scenario):
+            raise MissionError("workload.covers has changed, which takes a restart: systemctl restart subsolar.")
+
+    def models_table(self) -> list[dict[str, Any]]:
+        """Return one row per package id for people."""
+        ids = dict.fromkeys(model.package_id for model in self.mission.scenario.pool.models)
+        rows = []
+        for package_id in ids:
+            have = self.slots.of(package_id)
+            trial = None if have.trial is None else {"slot": have.trial.slot, "left_slots": have.trial.left_slots}
+            rows.append(
+                {
+                    "id": package_id,
+                    "active": have.active,
+                    "flying": have.flying,
+                    "slots": dict(have.versions),
+                    "highest": have.highest,
+                    "trial": trial,
+                    "refused": have.refused,
+                }
+            )
+        return rows
+
+    def shadow(self, wired: Wired, source: Path) -> Mapping[str, Any]:
+        """Let a candidate look on beside the network of its id."""
+        trust = self.slots.keyring.keys()
+        if source.is_dir():
+            package = load_package(source, trust=trust)
+        else:
+            package = unpack(source, self.mission.state / "models" / ".shadow", trust=trust, replace=True)
+        names = [one.name for one in wired.fleet.networks.values() if one.package_id == package.info.id]
+        if not names:
+            raise MissionError(f"no network of this mission is called {package.info.id}: nothing to compare it with.")
+        wired.fleet.shadow(names[0], package)
+        return {"shadow": package.info.id, "version": package.info.version}
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.intake.close()
+        self.trace.close()
+        self.store.close()
+        self._lock.close()
+
+    def _measured(self, mission: Mission, fleet: Fleet) -> Scenario:
+        """Return the scenario with the profiles of the packages that fly; others keep their own."""
+        names = {model.name: model.package_id or model.name for model in mission.scenario.pool.models}
+        packages = fleet.load(names)
+        pool = mission.scenario.pool
+        aboard = [model for model in pool.models if model.name in packages]
+        measured = measured_pool(mission.scenario.with_pool(aboard), packages)
+        by_name = {(model.name, model.mode): model for model in measured.pool.models}
+        return mission.scenario.with_pool([by_name.get((model.name, model.mode), model) for model in pool.models])
+
+    def _facts(self, mission: Mission, scenario: Scenario, fleet: Fleet, host: Host, old: Wired | None) -> FlightFacts:
+        flight = mission.flight
+        thermal = flight.supply.thermal
+        facts = FlightFacts(
+            scenario=scenario,
+            ladder=flight.ladder,
+            radio=flight.radio,
+            supply=supply_of(flight.supply, mission.at, self.clock.unix_s),
+            gauge=Gauge(flight.supply.noise_frac) if old is None else old.facts.gauge,
+            fleet=fleet,
+            collect=self.intake.collect,
+            backlog_byte=lambda: self.store.backlog()[1],
+            unix_s=self.clock.unix_s,
+            monotonic_s=self.clock.monotonic_s,
+            orders=self.orders,
+            policy_doubt=lambda: str(host.watch.doubt()),
+            forecast_doubt=str,
+            start_frac=self._start_frac(scenario),
+            thermal=mission.at(thermal) if thermal else None,
+        )
+        if old is not None:
+            facts.rung, facts.charge, facts.jumps = old.facts.rung, old.facts.charge, old.facts.jumps
+        return facts
+
+    def _start_frac(self, scenario: Scenario) -> float:
+        """Return the charge that a flight without a sensor starts from: the last one known, else the file's."""
+        last = self.store.last_decision()
+        known = None if last is None or not 0.0 <= last.charge_frac <= 1.0 else last.charge_frac
+        return scenario.power.initial_charge_min_frac if known is None else known
+
+    def _meter(self, mission: Mission) -> Meter:
+        supply = mission.flight.supply
+        if supply.meter == "estimate":
+            return EstimateMeter()
+        meter = Ina3221Meter(total_rails(find_rails(INA3221_ROOT)), self.clock.monotonic_s)
+        meter.start()
+        return AboveIdle(meter, supply.idle_w, self.clock.monotonic_s)
+
+    def _intake(self, mission: Mission) -> Intake:
+        section, work = mission.flight.source, mission.scenario.workload
+        return Intake(
+            section=section,
+            inbox=mission.at(section.inbox),
+            kept=mission.state / "frames",
+            ledger=Ledger(mission.state / "frames.sqlite"),
+            covers=covers_of(mission.scenario),
+            waits={name: cover.queue for name, cover in work.covers.items()},
+            edge_px=0,
+            queue_max_tile=work.queue_max_tile,
+        )
+
+    def _restate(self, mission: Mission, scenario: Scenario, fleet: Fleet) -> None:
+        packages = {name: one.loaded.package.sha256 for name, one in fleet.networks.items()}
+        facts = {
+            "version": self.version,
+            "mission_sha256": mission.sha256,
+            "packages": packages,
+            "packages_sha256": hashlib.sha256(repr(sorted(packages.items())).encode()).hexdigest(),
+        }
+        self._trace_header = header(scenario, scenario.policy.name, facts)
+        self.trace.restate()
+
+
+def _make(state: Path) -> None:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        probe = state / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"the state folder {state} cannot be written: {error.strerror}. Make it, or correct mission.state."
+        ) from error
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the state folder for this process alone."""
+    file = path.open("w", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise MissionError(f"another daemon uses {path.parent}. Stop it, or give this one its own folder.") from error
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _version() -> str:
+    try:
+        return version("subsolar")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,96 @@
+"""The daemon's status for a person: one screen, from what its control socket says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .daemon.control import ask
+
+
+def status_of(socket: Path) -> dict[str, Any]:
+    """Return what a daemon says of itself. Raises ``MissionError`` where none answers."""
+    return ask(socket, {"do": "status"}, timeout_s=10.0)
+
+
+def watch(socket: Path, every_s: float, sleep: Callable[[float], None] = time.sleep) -> Iterator[dict[str, Any]]:
+    """Yield the status again and again until the daemon is gone or the caller stops."""
+    while True:
+        yield status_of(socket)
+        sleep(every_s)
+
+
+def table_of(status: Mapping[str, Any]) -> str:
+    """Return one screen of text."""
+    slot, charge, forecast, queue = status["slot"], status["charge"], status["forecast"], status["queue"]
+    counts = status["counts"]
+    lines = [
+        f"{status['mission']}  {status['state'].upper()}  up {_span(status['uptime_s'])}  "
+        f"subsolar {status['version']}  pid {status['pid']}",
+        *(f"  !! {reason}" for reason in status["reasons"]),
+        f"  next slot  {status['next_slot']} in {status['next_slot_in_s']:.0f} s   policy {status['policy']}",
+        f"  last slot  {_last(slot)}",
+        f"  battery    {charge['frac']:.1%} (reserve {charge['reserve_frac']:.0%})   ladder {status['ladder']}",
+        f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
+        f"  queue      {queue['tile']} tiles, {queue['products']} products ({queue['byte']} bytes) to send",
+        f"  so far     {counts['done_tile']} tiles done, {counts['shed_tile']} shed, {counts['failed_tile']} failed, "
+        f"{counts['delivered_product']} products delivered",
+        "  networks",
+        *(f"    {_network(model)}" for model in status["models"]),
+        f"  memory     {status['rss_byte'] / 1e6:.0f} MB",
+    ]
+    return "\n".join(lines)
+
+
+def _last(slot: Mapping[str, Any] | None) -> str:
+    if slot is None:
+        return "none yet"
+    over = f" (overruled: {slot['overruled']})" if slot["overruled"] else ""
+    did = f"{slot['model']}, {slot['admitted_tile']} tiles, {slot['energy_j']:.3g} J"
+    return f"{slot['slot']}: {did}; {slot['reason']}{over}"
+
+
+def _network(model: Mapping[str, Any]) -> str:
+    if "package" not in model:
+        return f"{model['name']:<28} not loaded: {model['quarantine']}"
+    trial = model["trial_slots_left"]
+    word = f"on trial, {trial} slots left" if trial is not None else "ok"
+    word = word if model["healthy"] else f"left out: {model['quarantine']}"
+    shadow = model["shadow"]
+    beside = "" if shadow is None else f"   shadow v{shadow['version']}: {_share(shadow['agreement_frac'])} alike"
+    return f"{model['name']:<28} v{model['version']} in {model['slot']:<8} {word}{beside}"
+
+
+def _share(frac: float | None) -> str:
+    return "nothing yet" if frac is None else f"{frac:.0%}"
+
+
+def _age(days: float | None) -> str:
+    return "" if days is None else f", elements {days:.1f} days old"
+
+
+def _ahead(forecast: Mapping[str, Any]) -> str:
+    said = []
+    for name, word in (("pass_in_s", "pass"), ("eclipse_in_s", "eclipse")):
+        seconds = forecast[name]
+        if seconds is not None:
+            said.append(f"{word} now" if seconds <= 0 else f"{word} in {_span(seconds)}" if seconds < 1e8 else "")
+    return "".join(f", {text}" for text in said if text)
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in its two largest units.
+
+    >>> _span(93784)
+    '1 d 2 h'
+    """
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    left = int(seconds)
+    parts: list[str] = []
+    for name, size in units:
+        if left >= size or (name == "s" and not parts):
+            parts.append(f"{left // size} {name}")
+        left %= size
+    return " ".join(parts[:2])
