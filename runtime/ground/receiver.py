@@ -86,6 +86,17 @@ class Receiver:
         """How many product packets have not come."""
         return len(self._sequence.missing)
 
+    def line(self) -> str:
+        """What has come in, for people."""
+        counts, refused = self.counts, sum(self.rejected.values())
+        text = f"{counts['packets']} packets, {counts['products']} products, {self.missing_packet} packets missing"
+        text += f", {refused} refused" if refused else ""
+        text += f", {counts['files']} files" if counts["files"] else ""
+        if self.housekeeping is not None:
+            text += f"; slot {self.housekeeping['slot']}, charge {self.housekeeping['charge_frac']:.0%}"
+            text += f", {self.housekeeping['backlog_product']} waiting on board"
+        return text
+
     def _accept(self, packet: Packet) -> list[bytes]:
         self._uncommitted += 1
         replies: list[bytes] = []

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ..cfdp import GROUND_ID, Bounds, CfdpEntity, TransactionLog
-from ..downlink.links import Link, UdpLink
+from ..downlink.links import Link, station_link
 from ..errors import LinkError, StoreError
 from ..faults import fault
 from ..wire.packets import Apid, build, split_stream
 from .archive import Archive
 from .geojson import replace_durably, write_geojson
 from .receiver import SHUTDOWN, Receiver
+from .stac import write_stac
 
 POLL_S = 0.25
+LINE_S = 1.0
+MAP_S = 5.0
 ANSWER_BYTE = 1000
 """The longest answer about a file; what is missing beyond that is asked for in several."""
 
@@ -56,12 +61,15 @@ def run_ground(
     stop: Callable[[], bool] | None = None,
     allow_shutdown: bool = False,
     record: Path | None = None,
+    watch: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Receive until told to end, write ``products.geojson`` and ``ground.json`` into ``out``, and return the report.
 
-    Listens at ``HOST:PORT``; ``announce`` gets one line of JSON with the address in ``listening``, since port 0 takes a
-    free one. Ends when ``stop`` says so (SIGTERM and SIGINT where it is None), or on a shutdown packet where that is
-    allowed. ``record`` keeps every packet as it came; ``recorded`` reads such a file instead of listening.
+    Listens at ``HOST:PORT`` (UDP), ``tcp:HOST:PORT``, ``serial:DEVICE`` or ``folder:PATH``; ``announce`` gets one line
+    of JSON with the address in ``listening``, since port 0 takes a free one. Ends when ``stop`` says so (SIGTERM and
+    SIGINT where it is None), or on a shutdown packet where that is allowed. ``record`` keeps every packet as it came;
+    ``recorded`` reads such a file instead of listening. ``watch`` gets a line for people about once a second while
+    something comes in.
 
     Raises LinkError for an address or a recording that cannot be used, StoreError for a folder that cannot be written.
     """
@@ -69,27 +77,67 @@ def run_ground(
         return asdict(run_recording(recorded, out))
     if stop is None:
         with stop_on_signals() as stopped:
-            return asdict(_listen(listen, out, announce, stopped, record, allow_shutdown=allow_shutdown))
-    return asdict(_listen(listen, out, announce, stop, record, allow_shutdown=allow_shutdown))
+            return asdict(_listen(listen, out, announce, watch, stopped, record, allow_shutdown=allow_shutdown))
+    return asdict(_listen(listen, out, announce, watch, stop, record, allow_shutdown=allow_shutdown))
 
 
 def _listen(
     listen: str,
     out: Path,
     announce: Callable[[str], object],
+    watch: Callable[[str], object],
     stop: Callable[[], bool],
     record: Path | None,
     *,
     allow_shutdown: bool,
 ) -> GroundReport:
-    with opened(out) as (archive, receiver), closing(UdpLink.bind(listen)) as link:
-        host, port = link.address
-        announce(json.dumps({"listening": f"{host}:{port}", "host": host, "port": port, "out": str(out)}))
-        serve(link, receiver, stop=lambda: stop() or (allow_shutdown and receiver.ended), record=record)
+    with opened(out) as (archive, receiver):
+        link, address = station_link(listen)
+        with closing(link):
+            port = address.rpartition(":")[2]
+            announce(json.dumps({"listening": address, "port": int(port) if port.isdigit() else None, "out": str(out)}))
+            desk = Desk(out, archive, receiver, watch)
+            ended = partial(_ended, receiver, stop, allow_shutdown=allow_shutdown)
+            serve(link, receiver, stop=ended, record=record, each=desk.look)
         return finish(out, archive, receiver)
 
 
-def serve(link: Link, receiver: Receiver, *, stop: Callable[[], bool], record: Path | None = None) -> None:
+def _ended(receiver: Receiver, stop: Callable[[], bool], *, allow_shutdown: bool) -> bool:
+    return stop() or (allow_shutdown and receiver.ended)
+
+
+class Desk:
+    """Keeps people informed while packets come in: a line a second, and the map now and then."""
+
+    def __init__(self, out: Path, archive: Archive, receiver: Receiver, watch: Callable[[str], object]) -> None:
+        self._out = out
+        self._archive = archive
+        self._receiver = receiver
+        self._watch = watch
+        self._shown_packets = self._mapped_products = 0
+        self._next_line_s = self._next_map_s = 0.0
+
+    def look(self, *, idle: bool) -> None:
+        """Show what is new, if it is time; the map only while nothing comes, and at most a tenth of the time."""
+        now_s = time.monotonic()
+        packets, products = self._receiver.counts["packets"], self._receiver.counts["products"]
+        if packets != self._shown_packets and now_s >= self._next_line_s:
+            self._watch(self._receiver.line())
+            self._shown_packets, self._next_line_s = packets, now_s + LINE_S
+        if idle and products != self._mapped_products and now_s >= self._next_map_s:
+            finish(self._out, self._archive, self._receiver)
+            self._mapped_products = products
+            self._next_map_s = time.monotonic() + max(MAP_S, 10 * (time.monotonic() - now_s))
+
+
+def serve(
+    link: Link,
+    receiver: Receiver,
+    *,
+    stop: Callable[[], bool],
+    record: Path | None = None,
+    each: Callable[..., None] = lambda idle: None,
+) -> None:
     """Insert what arrives and send what is to be answered, until ``stop``; at the end all of it is durable."""
     with _recorder(record) as keep:
         while not stop():
@@ -99,6 +147,7 @@ def serve(link: Link, receiver: Receiver, *, stop: Callable[[], bool], record: P
             for answer in receiver.idle() if raw is None else receiver.insert(raw):
                 link.send(answer)
                 fault("ground.acknowledge.after_send")
+            each(idle=raw is None)
     receiver.commit()
 
 
@@ -132,8 +181,9 @@ def opened(out_dir: Path) -> Iterator[tuple[Archive, Receiver]]:
 
 
 def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
-    """Write ``products.geojson`` and ``ground.json`` and return the report."""
+    """Write ``products.geojson``, the STAC catalog and ``ground.json``; return the report."""
     write_geojson(out_dir / "products.geojson", archive.products())
+    write_stac(out_dir / "stac", archive.products())
     report = GroundReport(
         products=archive.count(),
         duplicates=receiver.counts["duplicates"],

@@ -1,5 +1,6 @@
 """Ways for packets to travel: real ones, rate-limited ones, and ones that misbehave on purpose."""
 
+from .address import board_link, station_link
 from .base import Link, MemoryLink, memory_pair
 from .folder import FolderLink
 from .impaired import ImpairedLink, Impairment, SimulatedChannel
@@ -19,5 +20,7 @@ __all__ = [
     "StreamLink",
     "TcpServer",
     "UdpLink",
+    "board_link",
     "memory_pair",
+    "station_link",
 ]

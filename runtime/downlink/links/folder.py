@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from ...errors import LinkError
 from ...wire.packets import MAX_PACKET_BYTE
 
 SUFFIX = ".packet"
+LOOK_S = 0.05
 
 
 class FolderLink:
@@ -39,6 +41,12 @@ class FolderLink:
 
     def receive(self, timeout_s: float = 0.0) -> bytes | None:
         """Take the first file out of the inbox; what is too long for a packet is cut, and refused later."""
+        until_s = time.monotonic() + timeout_s
+        while (packet := self._take()) is None and time.monotonic() < until_s:
+            time.sleep(LOOK_S)
+        return packet
+
+    def _take(self) -> bytes | None:
         for path in sorted(self._inbox.glob(f"*{SUFFIX}")):
             try:
                 with path.open("rb") as file:

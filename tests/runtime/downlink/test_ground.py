@@ -16,8 +16,8 @@ import pytest
 from spacepackets.ccsds.spacepacket import SequenceFlags
 
 from runtime.cfdp import BOARD_ID, GROUND_ID, CfdpEntity, TransactionLog
-from runtime.downlink import DownlinkSession
-from runtime.downlink.links import UdpLink
+from runtime.downlink import DownlinkSession, Pacing
+from runtime.downlink.links import Link, UdpLink, board_link, station_link
 from runtime.errors import LinkError, StoreError
 from runtime.faults import arm, disarm
 from runtime.ground import Receiver, run_ground
@@ -27,7 +27,8 @@ from runtime.ground.geojson import feature, write_geojson
 from runtime.ground.process import GroundProcess
 from runtime.ground.reassembly import MAX_SEGMENTS, Reassembler
 from runtime.ground.sequence import SequenceTracker
-from runtime.ground.station import shutdown_packet
+from runtime.ground.stac import write_stac
+from runtime.ground.station import Desk, shutdown_packet
 from runtime.records import Footprint, Product, SlotRecord, TileOutcome
 from runtime.store import ProductStore
 from runtime.wire.messages import decode_acknowledgement
@@ -226,6 +227,73 @@ def test_a_file_goes_down_beside_the_products_and_on_over_passes(tmp_path: Path,
         assert "1 complete" in second.text
         assert ground.stop()["files"] == 1
     assert (tmp_path / "ground" / "files" / "chips" / "one.png").read_bytes() == chip.read_bytes()
+
+
+def test_the_catalog_has_an_item_for_each_frame_and_no_name_leaves_it(
+    tmp_path: Path, make_product: MakeProduct
+) -> None:
+    products = [make_product(1), make_product(2), replace(make_product(3), frame_id="../../../etc/passwd")]
+    products.append(replace(make_product(4), frame_id="blind", footprint=None))
+    assert write_stac(tmp_path / "stac", products) == 3
+    collection = json.loads((tmp_path / "stac" / "collection.json").read_text())
+    items = [link["href"] for link in collection["links"] if link["rel"] == "item"]
+    assert all((tmp_path / "stac" / href).is_file() for href in items)
+    assert len(items) == 3
+    item = json.loads((tmp_path / "stac" / "items" / "mosaic-1.json").read_text())
+    assert item["bbox"] == pytest.approx([10.001, 50.25, 10.008, 50.256])
+    assert item["properties"]["subsolar:labels"] == {"Forest": 2}
+    assert item["properties"]["start_datetime"] == "2025-06-15T15:06:40.125Z"
+    assert "bbox" not in json.loads((tmp_path / "stac" / "items" / "blind.json").read_text())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stac"]
+
+
+def test_people_see_a_line_and_a_map_while_packets_come_in(
+    station: DirectLink, archive: Archive, tmp_path: Path, make_product: MakeProduct
+) -> None:
+    lines: list[str] = []
+    desk = Desk(tmp_path, archive, station.receiver, lines.append)
+    desk.look(idle=True)
+    assert (lines, (tmp_path / "products.geojson").exists()) == ([], False)
+    station.send(batch_packet(0, [make_product(1)]))
+    station.send(batch_packet(2, [make_product(2)], index=1))
+    desk.look(idle=False)
+    assert lines == ["2 packets, 2 products, 1 packets missing"]
+    desk.look(idle=True)
+    assert len(json.loads((tmp_path / "products.geojson").read_text())["features"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["udp", "tcp"])
+def test_a_station_takes_any_kind_of_link(tmp_path: Path, make_product: MakeProduct, kind: str) -> None:
+    links: list[Link] = []
+
+    def speak(line: str) -> None:
+        board = board_link(json.loads(line)["listening"])
+        board.send(batch_packet(0, [make_product(1)]))
+        board.send(shutdown_packet())
+        links.append(board)
+
+    listen = f"{kind}:127.0.0.1:0"
+    report = run_ground(listen=listen, out=tmp_path, announce=speak, stop=lambda: False, allow_shutdown=True)
+    assert report["products"] == 1
+    for link in links:
+        link.close()
+
+
+def test_a_folder_between_two_buses_is_a_link_too(store: ProductStore, tmp_path: Path, make_slot: MakeSlot) -> None:
+    store.commit_slot(*make_slot(0, 50))
+    address = f"folder:{tmp_path / 'bus'}"
+    session = DownlinkSession(store, board_link(address), pacing=Pacing(answer_s=0.0))
+    assert session.run_pass(0, 50_000).delivered_product == 0
+    passed = iter([False] * 4)
+    assert run_ground(listen=address, out=tmp_path / "out", stop=lambda: next(passed, True))["products"] == 50
+    report = session.run_pass(1, 50_000)
+    assert (report.delivered_product, report.sent_product) == (50, 0)
+
+
+@pytest.mark.parametrize("address", ["tcp:", "tcp:nowhere", "serial:/dev/ttyS0@fast", "folder:"])
+def test_a_bad_link_address_is_named(address: str) -> None:
+    with pytest.raises(LinkError):
+        station_link(address)
 
 
 def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
