@@ -1,6 +1,24 @@
 """One door to everything that can run a network."""
 
+from .chain import EngineChain, Health
 from .engine import Engine, self_test
+from .memory import MemoryBudget, expected_byte
 from .onnx_runtime import PROVIDERS, OnnxEngine, open_onnx_engine
+from .pool import EnginePool
+from .swap import Swappable
+from .worker import WorkerEngine
 
-__all__ = ["PROVIDERS", "Engine", "OnnxEngine", "open_onnx_engine", "self_test"]
+__all__ = [
+    "PROVIDERS",
+    "Engine",
+    "EngineChain",
+    "EnginePool",
+    "Health",
+    "MemoryBudget",
+    "OnnxEngine",
+    "Swappable",
+    "WorkerEngine",
+    "expected_byte",
+    "open_onnx_engine",
+    "self_test",
+]

@@ -13,7 +13,7 @@ from ..records import FloatArray, UInt8Array
 
 
 class Engine(Protocol):
-    """One loaded network. Answers depend on the tiles alone."""
+    """One loaded network. Answers depend on the tiles alone; several threads may ask at once."""
 
     @property
     def name(self) -> str:
@@ -30,6 +30,10 @@ class Engine(Protocol):
 
         Raises ``EngineError`` if the run fails.
         """
+        ...
+
+    def close(self) -> None:
+        """Give memory and processes back. Nothing may be asked of it afterwards; closing twice is fine."""
         ...
 
 

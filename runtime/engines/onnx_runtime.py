@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,20 @@ class OnnxEngine:
         ) as error:  # ONNX Runtime's errors share no base class but Exception: each becomes an EngineError
             raise EngineError(f"{self.name} failed on {len(batch)} tiles: {_one_line(error)}") from error
         return np.asarray(answers, dtype=np.float32)
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._session = _Closed(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """Stands for a session that was let go."""
+
+    name: str
+
+    def run(self, *_: object) -> Any:
+        raise EngineError(f"{self.name} is closed. Load it again.")
 
 
 def open_onnx_engine(

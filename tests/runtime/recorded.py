@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from exporters.package import ModelPackage
 from exporters.records import OutputSpec
+from runtime.errors import EngineError
 from runtime.records import FloatArray, UInt8Array
 
 
@@ -65,3 +69,46 @@ class BrightestBand:
 
     def close(self) -> None:
         pass
+
+
+@dataclass
+class MoodyEngine:
+    """Answers the mean of each tile; the first pixel of a batch orders it to hang, abort, exit or fail.
+
+    With ``once``, a file that is not there yet, it does so a single time.
+    """
+
+    once: Path | None = None
+    name: str = "moody v1"
+    provider: str = "cpu"
+
+    def infer(self, batch: UInt8Array) -> FloatArray:
+        order = int(batch[0, 0, 0, 0])
+        if order in ORDERS and (self.once is None or not self.once.exists()):
+            if self.once is not None:
+                self.once.touch()
+            ORDERS[order]()
+        return batch.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)[:, None]
+
+    def close(self) -> None:
+        pass
+
+
+def fail() -> None:
+    raise EngineError("it would not. Ask again.")
+
+
+ORDERS = {251: lambda: time.sleep(600), 252: os.abort, 253: lambda: os._exit(3), 254: fail}
+HANG, ABORT, EXIT, FAIL = ORDERS
+
+
+def open_moody(once: Path | None = None) -> MoodyEngine:
+    return MoodyEngine(once)
+
+
+def open_nothing(reason: str) -> MoodyEngine:
+    raise EngineError(reason)
+
+
+def die() -> MoodyEngine:
+    os.abort()
