@@ -29,6 +29,10 @@ class ReplayOptions:
     packages: Path | None = None
     scenes: Path | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    infer: bool = True
+    """Without, no tile is looked at: decisions, energy and heat fly alone, thousands of slots a second."""
+    formats: frozenset[str] = frozenset()
+    """What to write beside the report: names of ``runtime.exports.FORMATS``."""
 
     @property
     def command(self) -> str:
@@ -36,7 +40,7 @@ class ReplayOptions:
         sets = "".join(f" --set {key}={value}" for key, value in sorted(self.overrides.items()))
         return (
             f"subsolar replay {self.scenario} --policy {self.policy} --seed {self.seed} --orbits {self.orbits} "
-            f"--tiles-per-slot {self.tiles_per_slot}{sets}"
+            f"--tiles-per-slot {self.tiles_per_slot}{'' if self.infer else ' --no-inference'}{sets}"
         )
 
 

@@ -154,6 +154,12 @@ def notes(flight: Flight) -> list[str]:
         if published
         else "Joules are estimates: measured CPU seconds per tile times an assumed power (see each package's profile)."
     )
+    if not flight.options.infer:
+        return [
+            "No tile was looked at (--no-inference): counts are what the shield admitted, accuracy was not measured.",
+            joules,
+            "Orbit, Sun, battery and heat are simulated.",
+        ]
     return [
         f"At most {flight.options.tiles_per_slot} of a slot's tiles were really cut and inferred; "
         "counts and joules are scaled from them to all admitted tiles.",

@@ -21,6 +21,7 @@ EXTRAS = {
     "stable_baselines3": "train",
     "matplotlib": "sim",
     "onnxruntime": "cpu",
+    "pyarrow": "parquet",
 }
 """Which extra of the distribution brings a library."""
 

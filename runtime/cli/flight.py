@@ -35,16 +35,22 @@ from .common import assignments, cli, json_option, packages_option, say, scenes_
     help="Folder for the report.",
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads per engine.")
+@click.option("--no-inference", is_flag=True, help="Look at no tile: decisions and energy alone, weeks in a minute.")
+@click.option("--czml", is_flag=True, help="Write replay.czml, for CesiumJS.")
+@click.option("--geojson", is_flag=True, help="Write replay.geojson: track, slots, stations, answers.")
+@click.option("--csv", is_flag=True, help="Write products.csv beside slots.csv.")
+@click.option("--parquet", is_flag=True, help="Write slots.parquet and products.parquet (needs pyarrow).")
 @packages_option
 @scenes_option
 @set_option
 @json_option
-def replay(as_json: bool, overrides: tuple[str, ...], **given: Any) -> None:
+def replay(as_json: bool, no_inference: bool, overrides: tuple[str, ...], **given: Any) -> None:
     """Fly SCENARIO here: simulated orbit and power, real tiles, real engines, real packets to a ground station."""
     from ..flight import ReplayOptions
     from ..replay import fly
 
-    options = ReplayOptions(overrides=assignments(overrides), **given)
+    formats = frozenset(name for name in ("czml", "geojson", "csv", "parquet") if given.pop(name))
+    options = ReplayOptions(overrides=assignments(overrides), formats=formats, infer=not no_inference, **given)
     result = fly(options, Progress(sys.stderr))
     show(result.summary, as_json, result.table())
 
