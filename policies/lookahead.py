@@ -107,6 +107,17 @@ def outlook_of(scenario: Scenario) -> Outlook:
     return Outlook(cell_of(line.plant), gives, slope, scenario.policy.horizon_slots)
 
 
+def typical_points_per_j(scenario: Scenario) -> float:
+    """Return what the thriftiest network makes of a joule on a mission's average tile; 0 where joules buy no points."""
+    outlook = outlook_of(scenario)
+    if outlook.tile_per_value <= 0.0:
+        return 0.0
+    line = timeline_of(scenario)
+    value_per_tile = float(line.expected_value.sum()) / max(float(line.mean_tile.sum()), 1e-9)
+    best = max(model.accuracy_frac / model.energy_j for model in scenario.pool.models)
+    return outlook.points_per_value * value_per_tile * best
+
+
 def cell_of(plant: Plant) -> Cell:
     """Return the battery of a simulated craft as a planner sees it."""
     return Cell(

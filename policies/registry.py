@@ -11,7 +11,7 @@ from power_sim.scenario import Scenario
 from .decision import Policy
 from .errors import PolicyFileError, UnknownPolicyError
 from .learned import learned_policy
-from .lookahead import Lookahead, outlook_of
+from .lookahead import Lookahead, outlook_of, typical_points_per_j
 from .network import load_policy_file
 from .rules import Barrier, Chance, Fixed, Greedy, Threshold
 from .worth import worth_of
@@ -64,7 +64,7 @@ def _rule(kind: str, scenario: Scenario, seed: int) -> Policy:
     if kind == "threshold":
         return Threshold(worth=worth)
     if kind == "barrier":
-        return Barrier(worth=worth)
+        return Barrier(typical_points_per_j(scenario), worth=worth)
     return Lookahead(outlook_of(scenario), worth)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass, field
 
@@ -90,14 +89,16 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Worth now less a logarithmic barrier on what is left above the reserve: constant time, no forecast.
+    """Worth now less a barrier price for each joule: constant time, no forecast.
 
     After Equinox (Erol and Mahajan 2026, arXiv:2604.19958): the price of a joule grows without bound as charge nears
-    the reserve, and work runs where it is worth more. ``weight`` is the price of one e-fold of the charge above the
-    reserve, in slots as rich as this one.
+    the reserve, and work runs where it is worth more. The price is the slope of a logarithmic barrier on the share of the
+    battery above the reserve, nothing for a full battery, ``weight`` times the mission's typical return at one half.
     """
 
-    weight: float = 2.0
+    points_per_j: float
+    """What a joule typically returns in the mission."""
+    weight: float = 0.3
     worth: Worth = field(default=right_answers)
     name: str = "barrier"
 
@@ -105,14 +106,9 @@ class Barrier:
         """Return the option of most worth after its barrier cost; idle costs and gives nothing."""
         options = survey(state)
         worths = _worths(state, options, self.worth)
-        typical = max([*worths.values(), *state.ahead_value[:1], 1e-9])
-        after_j = state.charge_j + state.harvest_j - state.load_j
-        untouched = _barrier(state, after_j)
-        net = {
-            i: worth - self.weight * typical * (_barrier(state, after_j - options.works[i].energy_j) - untouched)
-            for i, worth in worths.items()
-        }
-        return _best(state, options, worths, net)
+        left_frac = max(_left_frac(state, state.charge_j), 1e-6)
+        price = self.weight * self.points_per_j * (1.0 / left_frac - 1.0)
+        return _best(state, options, worths, {i: w - price * options.works[i].energy_j for i, w in worths.items()})
 
 
 def _worths(state: SlotState, options: Survey, worth: Worth) -> dict[int, float]:
@@ -142,7 +138,3 @@ def _left_frac(state: SlotState, charge_j: float) -> float:
     """Return the share of the battery above the reserve that is left, 1 where there is no battery to spare."""
     usable_j = state.capacity_j - state.reserve_j
     return min(max((charge_j - state.reserve_j) / usable_j, 0.0), 1.0) if usable_j > 0 else 1.0
-
-
-def _barrier(state: SlotState, charge_j: float) -> float:
-    return -math.log(max(_left_frac(state, charge_j), 1e-6))

@@ -56,6 +56,11 @@ class DqnSettings:
     """Length of a training mission; ``None`` takes the scenario's."""
 
 
+def settings_for(scenario: Scenario) -> DqnSettings:
+    """Return settings that suit a scenario: the paper's own, or longer sight where the battery remembers."""
+    return DqnSettings() if scenario.power.kind == "paper" else DqnSettings(discount=1.0, n_steps=3)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainedPolicy:
     """What training left behind."""
@@ -87,7 +92,7 @@ def train_dqn(
     """
     if steps < 1:
         raise TrainingError(f"{steps} training steps make no policy. Ask for 1 or more.")
-    settings = settings or DqnSettings()
+    settings = settings or settings_for(scenario)
     torch.set_num_threads(1)
     plan = {"scenario_sha256": scenario.sha256, "seed": seed, "settings": json.loads(json.dumps(asdict(settings)))}
     checkpoint = _Checkpoint(out / "checkpoint", plan)
