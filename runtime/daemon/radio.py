@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..downlink import DownlinkSession, PassReport
+from ..downlink import DownlinkSession, Pacing, PassReport
 from ..downlink.links import FolderLink, Link, UdpLink
 from ..errors import LinkError
 from ..store import ProductStore
@@ -52,7 +53,8 @@ class Radio:
     section: RadioSection
     at: Callable[[str], Path]
     go_on: Callable[[], bool]
-    monotonic_s: Callable[[], float]
+    monotonic_s: Callable[[], float] = time.monotonic
+    """Real time, also in a test: a link waits for another program."""
     fault: str = ""
     last: PassReport | None = None
     _link: Link | None = field(default=None)
@@ -65,9 +67,9 @@ class Radio:
         try:
             if self._link is None:
                 self._link = self._open()
-            session = DownlinkSession(
-                self.store, PatientLink(self._link, self.go_on, self.monotonic_s), clock=self.monotonic_s
-            )
+            patient = PatientLink(self._link, self.go_on, self.monotonic_s)
+            pacing = Pacing(answer_s=self.section.answer_s)
+            session = DownlinkSession(self.store, patient, pacing=pacing, clock=self.monotonic_s)
             self.last = session.run_pass(slot, budget_byte)
         except LinkError as error:
             log.warning("pass in slot %d failed: %s", slot, error)

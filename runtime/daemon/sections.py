@@ -84,6 +84,8 @@ class RadioSection:
     """``udp``: HOST:PORT of the radio or the ground station."""
     outbox: str = "outbox"
     uplink: str = "uplink"
+    answer_s: float = key(2.0, above=0.0, high=600.0)
+    """How long an answer of the ground may take."""
     safe_byte: int = key(4096, low=0, high=1_000_000_000)
     """Most bytes per slot in safe mode: telemetry first, then what is worth most."""
 

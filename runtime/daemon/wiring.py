@@ -157,7 +157,7 @@ class Aboard:
             world.reckoned = old.world.reckoned
         facts.forecast_doubt = lambda: "" if world.ahead is None else world.ahead.reason
         policy = mission_policy(scenario, scenario.policy.name, world)
-        radio = Radio(self.store, flight.radio, mission.at, host.running, clock.monotonic_s)
+        radio = Radio(self.store, flight.radio, mission.at, host.running)
         loop = SlotLoop(
             world=world,
             policy=policy,

@@ -1,0 +1,239 @@
+"""The daemon from start to stop: frames in, answers kept and sent, status told, decisions flown again."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.daemon.control import Request, ask
+from runtime.daemon.trace import fly_trace
+from runtime.errors import MissionError, StoreError
+from runtime.status import table_of
+from runtime.store import ProductStore
+
+
+def obey(craft: Any, do: str, **arguments: Any) -> dict[str, Any]:
+    return dict(craft.daemon._obey(Request(do, arguments)))
+
+
+def test_a_frame_in_the_inbox_becomes_answers_that_go_down_in_a_pass(craft: Any) -> None:
+    craft.image(rows=64, cols=48)
+    craft.fly()
+    assert craft.slot()["model"] == "accurate"
+    assert craft.slot()["admitted_tile"] == 12
+    assert craft.daemon.status["queue"]["products"] == 12
+    assert list((craft.folder / "inbox").iterdir()) == []
+    obey(craft, "pass", what="start")
+    craft.fly()
+    assert craft.slot()["sent_product"] == 12
+    assert len(list((craft.folder / "outbox").glob("*.packet"))) > 1
+    assert list((craft.folder / "state" / "frames").iterdir()) == []
+
+
+def test_a_frame_that_comes_again_is_known_by_its_content(craft: Any) -> None:
+    craft.image("one.tif")
+    craft.fly()
+    craft.image("two.tif")
+    (craft.folder / "inbox" / "broken.tif").write_bytes(b"II*\0 no image")
+    (craft.folder / "inbox" / "growing.part").write_bytes(b"half")
+    craft.fly()
+    counts = craft.daemon.status["counts"]
+    assert (counts["arrived_frame"], counts["duplicate_frame"], counts["refused_frame"]) == (1, 1, 1)
+    assert [path.name for path in (craft.folder / "inbox").iterdir()] == ["growing.part"]
+
+
+def test_every_tile_ends_once_also_where_the_queue_is_full(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(change=("queue_max_tile = 1000", "queue_max_tile = 5"))
+    obey(craft, "pause")
+    craft.image("a.tif", seed=1)
+    craft.image("b.tif", seed=2)
+    craft.fly()
+    assert craft.slot()["model"] == "idle"
+    obey(craft, "resume")
+    craft.fly(2)
+    counts = craft.daemon.status["counts"]
+    assert (counts["arrived_tile"], counts["shed_tile"], counts["done_tile"]) == (32, 27, 5)
+
+
+def test_r30_a_recorded_flight_decides_alike_when_it_is_flown_again(craft: Any) -> None:
+    for slot in range(30):
+        if slot % 3 == 0:
+            craft.image(f"{slot}.tif", seed=slot)
+        craft.battery(0.95 - 0.008 * slot)
+        craft.fly()
+        if slot == 12:
+            obey(craft, "pass", what="start")
+        if slot == 20:
+            obey(craft, "reload")
+    trace = craft.folder / "state" / "trace.jsonl"
+    models = {json.loads(line)["decided"]["model"] for line in trace.read_text().splitlines() if '"slot"' in line[:20]}
+    result = fly_trace(trace)
+    assert (result.slots, result.missions, result.differences) == (30, 2, ())
+    assert len(models) > 1
+
+
+def test_a_trace_whose_readings_were_changed_is_told_apart(craft: Any) -> None:
+    craft.image()
+    craft.fly(3)
+    trace = craft.folder / "state" / "trace.jsonl"
+    changed = trace.with_name("changed.jsonl")
+    changed.write_text(trace.read_text().replace('"charge_j":9', '"charge_j":8'))
+    assert not fly_trace(changed).complete
+    changed.write_text('{"kind":"slot"}\n')
+    with pytest.raises(MissionError, match="no decision trace"):
+        fly_trace(changed)
+
+
+def test_status_is_answered_over_a_socket_that_only_its_owner_may_use(craft: Any) -> None:
+    craft.image()
+    craft.fly()
+    socket = craft.folder / "state" / "control.sock"
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    status = ask(socket, {"do": "status"})
+    assert status["state"] == "running"
+    assert status["slot"]["slot"] == 0
+    assert "test-craft  RUNNING" in table_of(status)
+    assert [row["slot"] for row in ask(socket, {"do": "slots", "since": 0})["slots"]] == [0]
+    assert json.dumps(status)
+
+
+def test_commands_wait_for_the_loop_and_strange_requests_are_refused(craft: Any) -> None:
+    socket = craft.folder / "state" / "control.sock"
+    said: list[object] = []
+
+    def talk() -> None:
+        try:
+            for asked in (
+                {"do": "pause"},
+                {"do": "resume"},
+                {"do": "explode"},
+                {"do": "pass", "what": "up"},
+                {"un": 1},
+            ):
+                try:
+                    said.append(ask(socket, asked, timeout_s=10.0))
+                except MissionError as error:  # noqa: PERF203  each answer on its own
+                    said.append(str(error))
+        finally:
+            craft.daemon.stop()
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    craft.daemon.run()
+    talker.join()
+    assert said[:2] == [{"paused": True}, {"paused": False}]
+    for words, answer in zip(("no command", "start, stop or auto", "one line"), said[2:], strict=True):
+        assert words in str(answer)
+    craft.stop()
+    with pytest.raises(MissionError, match="no daemon answers"):
+        ask(socket, {"do": "status"})
+
+
+def test_a_daemon_goes_on_where_the_last_one_stopped(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft()
+    obey(craft, "pause")
+    craft.image()
+    craft.fly(2)
+    craft.stop()
+    craft.start()
+    craft.fly()
+    assert craft.slot()["slot"] == 2
+    assert craft.slot()["queued_tile"] == 16
+    assert craft.daemon.status["counts"]["done_tile"] == 16
+
+
+def test_one_state_folder_serves_one_daemon(craft: Any) -> None:
+    with pytest.raises(MissionError, match="another daemon uses"):
+        craft.start()
+
+
+def test_r04_a_state_folder_that_cannot_be_made_is_one_clear_line(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(change=('state = "state"', 'state = "eps.txt/state"'), start=False)
+    with pytest.raises(StoreError, match=r"mission\.state"):
+        craft.start()
+
+
+def test_r12_a_reload_takes_a_good_file_and_keeps_the_last_good_one(craft: Any) -> None:
+    craft.image()
+    craft.fly()
+    good = craft.mission.read_text()
+    craft.mission.write_text(good.replace('name = "greedy"', 'name = "threshold"'))
+    craft.daemon.reload()
+    craft.daemon._due_s = craft.clock.now_s
+    craft.daemon._wait()
+    assert craft.daemon.wired.loop.policy.name == "threshold"
+    for bad, word in (
+        ("nonsense = 1\n" + good, "nonsense"),
+        (good.replace("0.7", "70"), "reserve_frac"),
+        ("[", "TOML"),
+    ):
+        craft.mission.write_text(bad)
+        assert word in obey(craft, "reload")["error"]
+        craft.fly()
+        assert craft.daemon.wired.loop.policy.name == "threshold"
+        assert craft.daemon.status["state"] == "degraded"
+        assert "reload refused" in " ".join(craft.daemon.status["reasons"])
+    craft.mission.write_text(good.replace('state = "state"', 'state = "other"'))
+    assert "takes a restart" in obey(craft, "reload")["error"]
+
+
+def test_r03_a_disk_that_refuses_costs_a_slot_and_no_tile(craft: Any) -> None:
+    from runtime.faults import arm, disarm
+
+    craft.image()
+    arm("store.commit.before_fsync", "enospc")
+    try:
+        craft.fly()
+    finally:
+        disarm()
+    assert craft.daemon.status["state"] == "degraded"
+    assert "disk is full" in craft.daemon.status["reasons"][0].lower() or "space" in craft.daemon.status["reasons"][0]
+    craft.fly()
+    assert craft.daemon.status["state"] == "running"
+    assert craft.daemon.status["counts"]["done_tile"] == 16
+
+
+def test_a_late_loop_drops_slots_and_counts_them(craft: Any) -> None:
+    craft.fly()
+    craft.clock.pass_s(180.0 * 3.5)
+    craft.daemon.fly_slot()
+    assert craft.daemon.status["counts"]["missed_slot"] == 2
+
+
+def test_metrics_have_the_names_that_were_agreed(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft('[reports]\nmetrics_file = "subsolar.prom"\n')
+    craft.image()
+    craft.fly()
+    text = (craft.folder / "subsolar.prom").read_text()
+    for line in (
+        'subsolar_tiles_total{model="accurate",result="done"} 16',
+        'subsolar_energy_joules_total{kind="estimated",rail="profile"} 0.064',
+        "subsolar_battery_charge_ratio 0.95",
+        'subsolar_queue_products{priority="all"} 16',
+        'subsolar_tile_seconds_bucket{model="accurate",le="+Inf"} 1',
+        "# TYPE subsolar_tile_seconds histogram",
+    ):
+        assert line in text
+
+
+def test_the_log_says_in_json_what_happened(craft: Any) -> None:
+    craft.image()
+    craft.fly()
+    lines = [json.loads(line) for line in (craft.folder / "state" / "log.jsonl").read_text().splitlines()]
+    assert any("taken on: 16 tiles" in line["text"] for line in lines)
+    assert {line["level"] for line in lines} <= {"info", "warning"}
+
+
+def test_the_store_of_a_running_daemon_can_be_read(craft: Any) -> None:
+    craft.image()
+    craft.fly()
+    path: Path = craft.folder / "state" / "products.sqlite"
+    store = ProductStore.open_readonly(path)
+    assert len(store.products()) == 16
+    store.close()
