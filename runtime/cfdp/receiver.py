@@ -72,6 +72,7 @@ class FileReceiver:
         self._bounds = bounds
         self._eof: Eof | None = None
         self._due: deque[Pdu] = deque()
+        self._activity = Timer(timing.inactivity_s, 0)
         self._nak_timer = Timer(timing.nak_s, timing.nak_limit)
         self._finished_timer = Timer(timing.ack_s, timing.ack_limit)
 
@@ -118,6 +119,7 @@ class FileReceiver:
         """Take one PDU of the sender; what is not allowed ends the transaction with its reason."""
         if self.phase is Phase.SUSPENDED:
             self.resume()
+        self._activity.start(now_s)
         if self.phase in (Phase.DONE, Phase.FAILED):
             self._repeat_verdict(pdu)
         elif self.verdict is not None:
@@ -148,7 +150,12 @@ class FileReceiver:
                 self._finished_timer.start(now_s)
             if self._finished_timer.ran_out(now_s):
                 self._repeat(self._finished_timer, [self.verdict], "the sender does not acknowledge the end")
-        elif self._eof is not None:
+        elif self._eof is None:
+            if self._activity.due_s is None:
+                self._activity.start(now_s)
+            if self._activity.ran_out(now_s):
+                self.suspend("nothing comes")
+        else:
             if self._nak_timer.due_s is None:
                 self._nak_timer.start(now_s)
             if self._nak_timer.ran_out(now_s):
@@ -159,8 +166,8 @@ class FileReceiver:
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.SUSPENDED
             self.why_suspended = why
-            self._nak_timer.stop()
-            self._finished_timer.stop()
+            for timer in (self._activity, self._nak_timer, self._finished_timer):
+                timer.stop()
 
     def resume(self) -> None:
         """Go on."""

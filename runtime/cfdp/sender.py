@@ -59,6 +59,8 @@ class Timing:
     nak_s: float = 5.0
     nak_limit: int = 5
     """Without progress in between."""
+    inactivity_s: float = 120.0
+    """After so long without anything from a sender that has not come to its end, its receiver stands still."""
     prompts: bool = True
     """Ask for the next NAK as soon as what was missing has been sent again."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from .geojson import replace_durably, write_geojson
 from .receiver import SHUTDOWN, Receiver
 from .stac import write_stac
 
+logger = logging.getLogger(__name__)
 POLL_S = 0.25
 LINE_S = 1.0
 MAP_S = 5.0
@@ -138,16 +140,23 @@ def serve(
     record: Path | None = None,
     each: Callable[..., None] = lambda idle: None,
 ) -> None:
-    """Insert what arrives and send what is to be answered, until ``stop``; at the end all of it is durable."""
+    """Insert what arrives and send what is to be answered, until ``stop``; at the end all of it is durable.
+
+    A disk that refuses does not end it: what could not be kept is not acknowledged, and so comes again. Raises
+    StoreError only where the last commit fails.
+    """
     with _recorder(record) as keep:
         while not stop():
             raw = link.receive(POLL_S)
-            if raw is not None:
-                keep(raw)
-            for answer in receiver.idle() if raw is None else receiver.insert(raw):
-                link.send(answer)
-                fault("ground.acknowledge.after_send")
-            each(idle=raw is None)
+            try:
+                if raw is not None:
+                    keep(raw)
+                for answer in receiver.idle() if raw is None else receiver.insert(raw):
+                    link.send(answer)
+                    fault("ground.acknowledge.after_send")
+                each(idle=raw is None)
+            except StoreError as error:  # a full disk may empty again, and what was not acknowledged is sent again
+                logger.error("Not kept and not acknowledged: %s", error)
     receiver.commit()
 
 

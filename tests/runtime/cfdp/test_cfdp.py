@@ -342,6 +342,18 @@ def test_a_late_end_of_a_forgotten_transfer_is_acknowledged(make_world: MakeWorl
     assert decode(raw)[1] == Ack(False, Condition.NONE, 3)
 
 
+def test_r20_a_receiver_left_alone_stands_still_and_wakes_up_again(make_world: MakeWorld) -> None:
+    world = make_world(timing=Timing(inactivity_s=30.0))
+    target = world.offer(content(20_000))
+    world.run(5000)
+    for _ in range(40):
+        world.now_s += 1.0
+        world.ground.tick(world.now_s)
+    assert not world.ground.busy
+    world.run()
+    assert same(target, content(20_000))
+
+
 def test_timers_stand_still_between_passes(make_world: MakeWorld) -> None:
     world = make_world(timing=Timing(ack_s=5.0, ack_limit=1))
     target = world.offer(content(30_000))

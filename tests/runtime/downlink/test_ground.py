@@ -17,7 +17,7 @@ from spacepackets.ccsds.spacepacket import SequenceFlags
 
 from runtime.cfdp import BOARD_ID, GROUND_ID, CfdpEntity, TransactionLog
 from runtime.downlink import DownlinkSession, Pacing
-from runtime.downlink.links import Link, UdpLink, board_link, station_link
+from runtime.downlink.links import Link, UdpLink, board_link, memory_pair, station_link
 from runtime.errors import LinkError, StoreError
 from runtime.faults import arm, disarm
 from runtime.ground import Receiver, run_ground
@@ -28,7 +28,7 @@ from runtime.ground.process import GroundProcess
 from runtime.ground.reassembly import MAX_SEGMENTS, Reassembler
 from runtime.ground.sequence import SequenceTracker
 from runtime.ground.stac import write_stac
-from runtime.ground.station import Desk, shutdown_packet
+from runtime.ground.station import Desk, serve, shutdown_packet
 from runtime.records import Footprint, Product, SlotRecord, TileOutcome
 from runtime.store import ProductStore
 from runtime.wire.messages import decode_acknowledgement
@@ -91,6 +91,39 @@ def test_an_archive_that_cannot_be_written_acknowledges_nothing(station: DirectL
     raw = station.receive()
     assert raw is not None
     assert decode_acknowledgement(parse(raw).data).ranges == ()
+
+
+def test_r03_a_station_outlives_a_full_disk_and_gets_everything_again(
+    store: ProductStore, archive: Archive, make_slot: MakeSlot, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.commit_slot(*make_slot(0, 60))
+    receiver = Receiver(archive)
+    board, ground = memory_pair()
+
+    class Pumped:
+        """The station gets its turn whenever the spacecraft listens."""
+
+        def send(self, packet: bytes) -> None:
+            board.send(packet)
+
+        def receive(self, timeout_s: float = 0.0) -> bytes | None:
+            turns = iter([False] * 8)
+            serve(ground, receiver, stop=lambda: next(turns, True))
+            return board.receive()
+
+        def close(self) -> None: ...
+
+    session = DownlinkSession(store, Pumped(), clock=lambda: 0.0)
+    arm("ground.commit.before_fsync", "enospc")
+    try:
+        session.run_pass(0, 50_000)
+    finally:
+        disarm()
+    for slot in (1, 2):
+        session.run_pass(slot, 50_000)
+    assert "Free some space" in caplog.text
+    assert store.backlog()[0] == 0
+    assert archive.count() == receiver.counts["products"] == 60
 
 
 def test_gaps_are_reported_and_filled_by_late_packets(station: DirectLink, make_product: MakeProduct) -> None:
