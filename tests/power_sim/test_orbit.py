@@ -106,7 +106,7 @@ def ground_error_km(rows: list[dict[str, str]], time: str, lat: str, lon: str, o
 def test_sub_satellite_points_lie_within_20_km_of_those_opssat_wrote_down() -> None:
     with (DATA / "opssat_points.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert ground_error_km(rows, "acq_ts_ms", "lat_deg", "lng_deg", "tle1", "tle2").max() < 20.5
+    assert ground_error_km(rows, "acq_ts_ms", "lat_deg", "lng_deg", "tle1", "tle2").max() < 20.0
 
 
 def test_every_point_in_opssats_metadata_lies_within_20_km(data_dir: Path) -> None:
@@ -117,7 +117,7 @@ def test_every_point_in_opssats_metadata_lies_within_20_km(data_dir: Path) -> No
     errors = ground_error_km(rows, "acq_ts", "lat", "lng", "tle_ref_line1", "tle_ref_line2")
     assert len(errors) == 295
     assert np.median(errors) < 16
-    assert errors.max() < 20.5
+    assert errors.max() < 20.0
 
 
 def test_a_keplerian_orbit_returns_after_one_period_but_for_the_drift_of_its_node() -> None:
