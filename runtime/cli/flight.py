@@ -40,12 +40,21 @@ from .common import assignments, cli, json_option, packages_option, say, scenes_
 @click.option("--geojson", is_flag=True, help="Write replay.geojson: track, slots, stations, answers.")
 @click.option("--csv", is_flag=True, help="Write products.csv beside slots.csv.")
 @click.option("--parquet", is_flag=True, help="Write slots.parquet and products.parquet (needs pyarrow).")
+@click.option(
+    "--from-trace",
+    "trace",
+    type=click.Path(path_type=Path, exists=True),
+    help="Fly a daemon's decision trace again instead, and compare every decision.",
+)
 @packages_option
 @scenes_option
 @set_option
 @json_option
-def replay(as_json: bool, no_inference: bool, overrides: tuple[str, ...], **given: Any) -> None:
+def replay(as_json: bool, no_inference: bool, trace: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
     """Fly SCENARIO here: simulated orbit and power, real tiles, real engines, real packets to a ground station."""
+    if trace is not None:
+        replay_trace(trace, as_json)
+        return
     from ..flight import ReplayOptions
     from ..replay import fly
 
@@ -53,6 +62,16 @@ def replay(as_json: bool, no_inference: bool, overrides: tuple[str, ...], **give
     options = ReplayOptions(overrides=assignments(overrides), formats=formats, infer=not no_inference, **given)
     result = fly(options, Progress(sys.stderr))
     show(result.summary, as_json, result.table())
+
+
+def replay_trace(trace: Path, as_json: bool) -> None:
+    """Fly a recorded flight again; exit code 1 where a decision differs."""
+    from ..daemon.trace import fly_trace
+
+    again = fly_trace(trace)
+    show(asdict(again), as_json, again.table())
+    if not again.complete:
+        raise click.exceptions.Exit(1)
 
 
 @cli.command()
