@@ -15,14 +15,15 @@ from typing import Any
 from exporters.package import ModelPackage
 
 from .engines import Engine, open_onnx_engine
-from .errors import FrameError
+from .errors import EngineError, FrameError
 from .frames import AnyFrame, LineFrame, expand, open_any
 from .pipeline.executors import Executor, LocalExecutor
 from .pipeline.files import make_folder, whole_file
 from .pipeline.ledger import Ledger, job_key
 from .pipeline.scene import Cutting, ProgressCall, Tally, run_scene
-from .pipeline.sinks import BoxSink, LabelSink, SceneTask, Sink, picture_sink
+from .pipeline.sinks import FeatureSink, SceneTask, Sink, feature_sink, picture_sink
 from .pipeline.stac import Asset, item
+from .plugins import find_plugin, plugin_names
 from .tasks import Classifier, Detector, ImageTask
 
 TASKS: Mapping[str, Callable[..., SceneTask]] = {
@@ -193,9 +194,14 @@ def make_worker(
 
 
 def make_task(package: ModelPackage, engine: Engine) -> SceneTask:
-    """The task that fits the kind of the package's output. Raises ``EngineError``."""
+    """The task that fits the kind of the package's output, from here or a plug-in. Raises ``EngineError``."""
     kind = package.info.output.kind
-    return TASKS.get(kind, Classifier)(engine=engine, package=package)
+    make = TASKS.get(kind) or find_plugin("tasks", kind)
+    if make is None:
+        known = ", ".join([*TASKS, *plugin_names("tasks")])
+        raise EngineError(f"{package.info.id} answers {kind!r}, which no task here understands. Known are {known}.")
+    task: SceneTask = make(engine=engine, package=package)
+    return task
 
 
 def _infer_scene(
@@ -224,7 +230,7 @@ class _Job:
             tally = run_scene(
                 self.frame, self.task.package, self.task.engine, sink, self.options.cutting, self.progress
             )
-            if isinstance(sink, (LabelSink, BoxSink)):
+            if isinstance(sink, FeatureSink):
                 sink.close_with(json.dumps(self._provenance(tally, sink.geometry), indent=1))
         if self.options.stac:
             self._write_item(target)
@@ -241,9 +247,12 @@ class _Job:
             with picture_sink(target, self.frame, self.task) as picture:
                 yield picture
             return
-        with whole_file(target) as file:
-            kind = BoxSink if isinstance(self.task, Detector) else LabelSink
-            yield kind(file, self.frame, self.task)  # type: ignore[arg-type]
+        if isinstance(self.task, (Detector, Classifier)):
+            with whole_file(target) as file:
+                yield feature_sink(file, self.frame, self.task)
+            return
+        with self.task.sink(target, self.frame) as made:
+            yield made
 
     def _write_item(self, target: Path) -> None:
         assets = {"answers": Asset(target.name, f"Answers of {self.task.package.info.id}")}

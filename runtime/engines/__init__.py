@@ -4,6 +4,7 @@ from .chain import EngineChain, Health
 from .engine import Engine, self_test
 from .memory import MemoryBudget, expected_byte
 from .onnx_runtime import PROVIDERS, OnnxEngine, open_onnx_engine
+from .opening import open_engine
 from .pool import EnginePool
 from .swap import Swappable
 from .worker import WorkerEngine
@@ -19,6 +20,7 @@ __all__ = [
     "Swappable",
     "WorkerEngine",
     "expected_byte",
+    "open_engine",
     "open_onnx_engine",
     "self_test",
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import FrameError
+from ..plugins import find_plugin
 from .growing import LineFrame
 from .lines import MAGIC
 from .raster import RasterFrame, open_frame
@@ -33,7 +34,8 @@ class FrameSource(Protocol):
 
 
 def expand(given: Iterable[Path]) -> list[Path]:
-    """Files as they are; folders as the images in them, by name; ``@LIST`` as the paths in a text file, one a line.
+    """Files as they are; folders as the images in them, by name; ``@LIST`` as the paths in a text file, one a line;
+    ``NAME:ARGUMENT`` as what the source plug-in of that name gives until it has nothing new.
 
     Raises ``FrameError`` for an empty folder or a list that cannot be read. A file that is missing is the reader's to
     tell: the others go on.
@@ -47,14 +49,26 @@ def _expand_one(item: Path) -> Sequence[Path]:
         if not found:
             raise FrameError(f"There are no scenes in {item}. Give a folder of {', '.join(ENDINGS)} files.")
         return found
-    if not item.name.startswith("@") and not str(item).startswith("@"):
-        return [item]
-    listed = Path(str(item)[1:]) if str(item).startswith("@") else item.with_name(item.name[1:])
+    if not str(item).startswith("@"):
+        return _from_plugin(item)
+    listed = Path(str(item)[1:])
     try:
         lines = listed.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FrameError(f"The list {listed} cannot be read: {error}. Give a text file with a path a line.") from error
     return [listed.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _from_plugin(item: Path) -> Sequence[Path]:
+    name, colon, argument = str(item).partition(":")
+    make = find_plugin("sources", name) if colon and not item.exists() else None
+    if make is None:
+        return [item]
+    source: FrameSource = make(argument)
+    found: list[Path] = []
+    while new := source.take():
+        found += new
+    return found
 
 
 def open_any(

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
 
 import numpy as np
 
+from exporters.package import ModelPackage
+
+from ..engines import Engine
 from ..frame import Frame
 from ..georeference import outlines
 from ..georeference.place import corners_of
@@ -23,8 +26,6 @@ from ..tasks.detect import box_id
 from ..tiles import Window
 from .cog import Canvas, cog
 from .geojson import FeatureWriter
-
-SceneTask = Classifier | Detector | ImageTask
 
 
 class Sink(Protocol):
@@ -42,8 +43,32 @@ class Sink(Protocol):
         ...
 
 
+class PluginTask(Protocol):
+    """A task that another distribution brings, with a sink of its own making."""
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the network."""
+        ...
+
+    @property
+    def package(self) -> ModelPackage:
+        """What was loaded."""
+        ...
+
+    def sink(self, target: Path, frame: Frame) -> AbstractContextManager[Sink]:
+        """A sink that writes ``target``, whole when the block ends well and not at all otherwise."""
+        ...
+
+
+SceneTask = Classifier | Detector | ImageTask | PluginTask
+
+
 class FeatureSink:
     """A GeoJSON collection being written: what labels and boxes have in common."""
+
+    geometry = ""
+    """What the polygons are, in words."""
 
     def __init__(self, file: TextIO, frame: Frame, task: Classifier | Detector, product: str) -> None:
         self._file = file
@@ -149,6 +174,11 @@ class BoxSink(FeatureSink):
                 errors[number],
             )
             self.labels[label] += 1
+
+
+def feature_sink(file: TextIO, frame: Frame, task: Classifier | Detector) -> LabelSink | BoxSink:
+    """The sink that fits the task."""
+    return BoxSink(file, frame, task) if isinstance(task, Detector) else LabelSink(file, frame, task)
 
 
 class PictureSink:
