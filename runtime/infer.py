@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +14,7 @@ from typing import Any
 
 from exporters.package import ModelPackage
 
-from .engines import Engine, open_onnx_engine
+from .engines import Engine, open_engine
 from .errors import EngineError, FrameError
 from .frames import AnyFrame, LineFrame, expand, open_any
 from .pipeline.executors import Executor, LocalExecutor
@@ -90,14 +90,21 @@ class InferOptions:
     cutting: Cutting = field(default_factory=Cutting)
     band_names: tuple[str, ...] = ()
     value_range: tuple[float, float] | None = None
-    threads: int = 1
-    """Of one operator, in the engine."""
+    provider: str = "cpu"
+    isolate: bool = False
+    """Run the engine in a process of its own."""
     stac: bool = False
     """Write a STAC item beside each output."""
 
     def as_table(self) -> dict[str, Any]:
         """What decides the answers."""
-        return {**self.cutting.as_table(), "bands": self.band_names, "range": self.value_range, "stac": self.stac}
+        return {
+            **self.cutting.as_table(),
+            "bands": self.band_names,
+            "range": self.value_range,
+            "stac": self.stac,
+            "provider": self.provider,
+        }
 
 
 def infer_scenes(
@@ -112,6 +119,8 @@ def infer_scenes(
     band_names: Sequence[str] = (),
     value_range: tuple[float, float] | None = None,
     stac: bool = False,
+    provider: str = "cpu",
+    isolate: bool = False,
     resume: bool = False,
     executor: Executor | None = None,
     engine: Engine | None = None,
@@ -124,30 +133,37 @@ def infer_scenes(
     Raises ``StoreError`` if ``out`` cannot be written, ``EngineError`` if the package cannot be loaded.
     """
     make_folder(out)
-    cutting = Cutting(batch=batch, overlap_px=overlap_px, skip=skip or {}, workers=workers)
-    options = InferOptions(cutting=cutting, band_names=tuple(band_names), value_range=value_range, stac=stac)
-    paths = expand(scenes)
-    run = _Run(package, out, options, Ledger.open(out, resume=resume), paths)
-    runner = engine
-    if executor is None:
-        runner = engine if engine is not None else open_onnx_engine(package)
-    making = partial(make_worker, package, options, runner, progress if executor is None else None)
-    interrupted = False
-    try:
-        for number, result in enumerate((executor or LocalExecutor()).run(making, run.jobs), start=1):
-            run.note(result)
-            if progress is not None and executor is not None:
-                progress(number, len(run.jobs), result.scene)
-    except KeyboardInterrupt:
-        interrupted = True
-    return InferResult(
-        package=f"{package.info.id} v{package.info.version}",
-        package_sha256=package.sha256,
-        engine="cpu" if runner is None else runner.provider,
-        scenes=tuple(run.results()),
-        interrupted=interrupted,
-        resumed=run.resumed,
+    options = InferOptions(
+        cutting=Cutting(batch=batch, overlap_px=overlap_px, skip=skip or {}, workers=workers),
+        band_names=tuple(band_names),
+        value_range=value_range,
+        stac=stac,
+        provider=provider,
+        isolate=isolate,
     )
+    run = _Run(package, out, options, Ledger.open(out, resume=resume), expand(scenes))
+    runs = executor or LocalExecutor()
+    interrupted = False
+    with ExitStack() as stack:
+        runner = engine
+        if runner is None and runs.here and run.jobs:
+            runner = stack.enter_context(closing(open_engine(package, provider, worker=isolate)))
+        making = partial(make_worker, package, options, runner, progress if runs.here else None)
+        try:
+            for number, result in enumerate(runs.run(making, run.jobs), start=1):
+                run.note(result)
+                if progress is not None and not runs.here:
+                    progress(number, len(run.jobs), result.scene)
+        except KeyboardInterrupt:
+            interrupted = True
+        return InferResult(
+            package=f"{package.info.id} v{package.info.version}",
+            package_sha256=package.sha256,
+            engine=provider if runner is None else runner.provider,
+            scenes=tuple(run.results()),
+            interrupted=interrupted,
+            resumed=run.resumed,
+        )
 
 
 class _Run:
@@ -188,7 +204,7 @@ def make_worker(
     package: ModelPackage, options: InferOptions, engine: Engine | None, progress: ProgressCall | None
 ) -> Callable[[tuple[Path, Path]], SceneResult]:
     """What does one scene after another with one engine, opened here unless given."""
-    runner = engine if engine is not None else open_onnx_engine(package, threads=options.threads)
+    runner = engine or open_engine(package, options.provider, worker=options.isolate)
     task = make_task(package, runner)
     return partial(_infer_scene, task, options, progress)
 

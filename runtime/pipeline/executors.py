@@ -17,6 +17,11 @@ EXECUTORS = ("local", "ray")
 class Executor(Protocol):
     """Runs jobs and hands results out in the order of the jobs."""
 
+    @property
+    def here(self) -> bool:
+        """Whether jobs run in this process."""
+        ...
+
     def run(self, make_worker: Callable[[], Callable[[J], R]], jobs: Sequence[J]) -> Iterator[R]:
         """``make_worker`` is called once wherever jobs run; what it returns does them. All of it must pickle."""
         ...
@@ -24,6 +29,8 @@ class Executor(Protocol):
 
 class LocalExecutor:
     """One job after the other, here."""
+
+    here = True
 
     def run(self, make_worker: Callable[[], Callable[[J], R]], jobs: Sequence[J]) -> Iterator[R]:
         """See ``Executor.run``."""
@@ -37,6 +44,8 @@ class RayExecutor:
 
     Scenes, packages and the output folder must lie under the same paths on all of its machines.
     """
+
+    here = False
 
     def __init__(self, cpus: int | None = None) -> None:
         self._cpus = cpus
