@@ -125,13 +125,44 @@ def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, a
     show_default=True,
     help="Overlap of neighbouring tiles in pixels.",
 )
+@click.option(
+    "--skip", default="", help="Pre-filters: dark, cloud, water, each with a share of the tile, such as cloud=0.8."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Batches inferred at once, by threads."
+)
+@click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt, or a plug-in's name.")
+@click.option(
+    "--isolate", is_flag=True, help="Run the engine in a process of its own, replaced if it hangs or crashes."
+)
+@click.option("--stac", is_flag=True, help="Write a STAC item beside each output.")
+@click.option("--resume", is_flag=True, help="Leave out scenes that an earlier run into the same folder finished.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who works: this machine, or the Ray cluster that RAY_ADDRESS names.",
+)
 @json_option
-def infer(package: Path, scene: tuple[Path, ...], out: Path, bands: str | None, as_json: bool, **given: Any) -> None:
-    """Run PACKAGE over each SCENE once: a raster in, GeoJSON out."""
+def infer(
+    package: Path,
+    scene: tuple[Path, ...],
+    out: Path,
+    bands: str | None,
+    skip: str,
+    executor: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Run PACKAGE over each SCENE once: rasters, folders, @LIST or line streams in, GeoJSON or GeoTIFF out."""
     from ..infer import infer_scenes
+    from ..pipeline.executors import make_executor
+    from ..prefilter import parse_skip
 
-    names = tuple(bands.split(",")) if bands else ()
-    result = infer_scenes(open_package(package), scene, out, band_names=names, progress=Progress(sys.stderr), **given)
+    given |= {"skip": parse_skip(skip), "band_names": tuple(bands.split(",")) if bands else ()}
+    runs = make_executor(executor)
+    result = infer_scenes(open_package(package), scene, out, executor=runs, progress=Progress(sys.stderr), **given)
     show(result.summary(), as_json, result.table())
     if not result.complete:
         raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
