@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -174,6 +174,9 @@ class Craft:
     clock: TestClock
     stack: ExitStack
     daemon: Daemon = field(init=False)
+    edge_px: ClassVar[int] = EDGE_PX
+    colours: ClassVar[Any] = colours
+    package: ClassVar[Callable[..., Path]] = staticmethod(write_colour_package)
 
     @property
     def mission(self) -> Path:
@@ -183,10 +186,14 @@ class Craft:
         (self.folder / "eps.txt").write_text(f"charge_frac={charge_frac} temperature_c=20" if text is None else text)
         os.utime(self.folder / "eps.txt", (self.clock.utc_s, self.clock.utc_s))
 
-    def image(self, name: str = "scene.tif", rows: int = 64, cols: int = 64, seed: int = 0) -> Path:
+    def image(
+        self, name: str = "scene.tif", rows: int = 64, cols: int = 64, seed: int = 0, fill: tuple[int, ...] = ()
+    ) -> Path:
         import rasterio
 
         pixels = np.random.default_rng(seed).integers(0, 256, (3, rows, cols), dtype=np.uint8)
+        if fill:
+            pixels[:] = np.array(fill, dtype=np.uint8)[:, None, None]
         inbox = self.folder / "inbox"
         inbox.mkdir(exist_ok=True)
         profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": rows, "width": cols}
@@ -194,6 +201,7 @@ class Craft:
             warnings.simplefilter("ignore")
             with rasterio.open(inbox / f".{name}", "w", **profile) as target:
                 target.write(pixels)
+                target.update_tags(name=name)
         return (inbox / f".{name}").rename(inbox / name)
 
     def start(self, environment: dict[str, str] | None = None) -> Daemon:
