@@ -75,8 +75,6 @@ class CfdpEntity:
         self._unsaved_byte = 0
         for row in log.senders():
             self._restore_sender(row)
-        for name in log.open_receivers():
-            self._restore_receiver(name)
 
     def send(self, path: Path, dest_name: str, destination: int, *, value: float = 0.0) -> TransactionId:
         """Start to send a file; those of most ``value`` per byte go first. Raises LinkError and StoreError."""
@@ -146,6 +144,18 @@ class CfdpEntity:
             if sender.phase is Phase.ACTIVE and sender.left_byte:
                 sender.ask_progress()
                 return
+
+    def outgoing(self) -> tuple[SenderRow, ...]:
+        """The files that are being sent."""
+        return tuple(row for _, _, row in self._senders.values())
+
+    def drop(self, sequence: int) -> None:
+        """Forget a file of ours without another word: the other side will hear of it only if it asks."""
+        name = TransactionId(self.local_id, sequence)
+        if name in self._senders:
+            _, source, row = self._senders.pop(name)
+            source.close()
+            self._log.close_sender(row.sequence, Phase.FAILED.value, Condition.CANCELLED)
 
     def cancel(self, name: TransactionId) -> None:
         """Give a sender's file up. Unknown transactions are ignored."""
@@ -239,10 +249,16 @@ class CfdpEntity:
         return entry
 
     def _make_room(self) -> None:
-        """Forget transfers that have ended; refuse a new one where too many are open."""
-        ended = [name for name, (one, _) in self._receivers.items() if one.phase in (Phase.DONE, Phase.FAILED)]
-        for name in ended[: max(0, len(self._receivers) - MAX_OPEN + 1)]:
-            del self._receivers[name]
+        """Let go of transfers that have ended or stand still, which come back from the log when they go on.
+
+        Refuses a new one where too many are on the move.
+        """
+        still = [name for name, (one, _) in self._receivers.items() if one.phase is not Phase.ACTIVE]
+        leaving = still[: max(0, len(self._receivers) - MAX_OPEN + 1)]
+        if leaving:
+            self.checkpoint()
+        for name in leaving:
+            self._receivers.pop(name)[1].close()
         if len(self._receivers) >= MAX_OPEN:
             raise MalformedError("busy", f"{MAX_OPEN} transfers are open")
 

@@ -96,11 +96,6 @@ class TransactionLog:
         )
         return (json.loads(rows[0][0]), json.loads(rows[0][1])) if rows else None
 
-    def open_receivers(self) -> tuple[TransactionId, ...]:
-        """Receivers that have not ended."""
-        rows = self._read("SELECT source, sequence FROM receivers WHERE phase IN ('active', 'suspended')")
-        return tuple(TransactionId(*row) for row in rows)
-
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..cfdp import CfdpEntity
+from ..cfdp import CfdpEntity, FileReport
 from ..faults import fault
 from ..store.products import ProductStore, Transfer
 from ..wire.codec import MalformedError
@@ -51,6 +51,8 @@ class PassReport:
     file_byte: int = 0
     """Of ``sent_byte``, what files took."""
     delivered_file: int = 0
+    files: tuple[FileReport, ...] = ()
+    """Transfers that ended in this pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +148,15 @@ class DownlinkSession:
             if answer is not None:
                 self._read(answer)
         files.suspend("the pass is over")
-        delivered = sum(one.good and not one.received for one in files.reports)
+        ended = tuple(files.reports)
+        delivered = sum(one.good and not one.received for one in ended)
         files.reports.clear()
         file_byte = start_byte - self._left_byte
         text = f"{report.text}; {file_byte} bytes of files, {delivered} complete, {files.open_files} under way"
         sent_byte = report.sent_byte + file_byte
-        return replace(report, sent_byte=sent_byte, file_byte=file_byte, delivered_file=delivered, text=text)
+        return replace(
+            report, sent_byte=sent_byte, file_byte=file_byte, delivered_file=delivered, files=ended, text=text
+        )
 
     def _round(self, slot: int) -> tuple[tuple[str, ...], int, bool]:
         """Send one transfer; return the ids it carried, how many arrived, and whether nobody answered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +15,15 @@ from ..faults import fault
 from ..records import Product
 
 
-def feature(product: Product) -> dict[str, Any]:
+def feature(product: Product, picture: str | None = None) -> dict[str, Any]:
     """One product as a feature; without a place its geometry is null, as section 3.2 allows."""
+    made = _feature(product)
+    if picture is not None:
+        made["properties"]["picture"] = picture
+    return made
+
+
+def _feature(product: Product) -> dict[str, Any]:
     captured = datetime.fromtimestamp(product.captured_unix_s, tz=timezone.utc)
     return {
         "type": "Feature",
@@ -37,15 +44,24 @@ def feature(product: Product) -> dict[str, Any]:
     }
 
 
-def write_geojson(path: Path, products: Iterable[Product]) -> int:
-    """Write ``products`` to ``path``, one feature a line, and return their number; a reader never sees half a file."""
+def write_geojson(
+    path: Path, products: Iterable[Product], picture_of: Callable[[Product], str | None] = lambda product: None
+) -> int:
+    """Write ``products`` to ``path``, one feature a line, and return their number; a reader never sees half a file.
+
+    ``picture_of`` says where a product's picture lies, relative to the map, where there is one.
+    """
     count = 0
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8") as file:
             file.write('{"type": "FeatureCollection", "features": [')
             for product in products:
-                file.write(("," if count else "") + "\n" + json.dumps(feature(product), ensure_ascii=False))
+                file.write(
+                    ("," if count else "")
+                    + "\n"
+                    + json.dumps(feature(product, picture_of(product)), ensure_ascii=False)
+                )
                 count += 1
             file.write("\n]}\n")
         replace_durably(part, path)

@@ -15,9 +15,11 @@ from types import FrameType
 from typing import Any
 
 from ..cfdp import GROUND_ID, Bounds, CfdpEntity, TransactionLog
+from ..downlink.chips import GROUND_FOLDER, RUNGS, picture_name
 from ..downlink.links import Link, station_link
 from ..errors import LinkError, StoreError
 from ..faults import fault
+from ..records import Product
 from ..wire.packets import Apid, build, split_stream
 from .archive import Archive
 from .geojson import replace_durably, write_geojson
@@ -191,7 +193,14 @@ def opened(out_dir: Path) -> Iterator[tuple[Archive, Receiver]]:
 
 def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
     """Write ``products.geojson``, the STAC catalog and ``ground.json``; return the report."""
-    write_geojson(out_dir / "products.geojson", archive.products())
+    pictures = out_dir / "files" / GROUND_FOLDER
+    have = {path.name for path in pictures.glob("*.png")} if pictures.is_dir() else set()
+
+    def picture_of(product: Product) -> str | None:
+        names = (picture_name(product.product_id, rung) for rung in RUNGS)
+        return next((f"files/{GROUND_FOLDER}/{name}" for name in names if name in have), None)
+
+    write_geojson(out_dir / "products.geojson", archive.products(), picture_of)
     write_stac(out_dir / "stac", archive.products())
     report = GroundReport(
         products=archive.count(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -277,8 +278,6 @@ def transfer(name: str, data: bytes, checksum: int, *, sequence: int = 9) -> lis
     "name", ["../escape", "/etc/passwd", "a/../../b", "", ".ssh/authorized_keys", "a\\b", "x\0y", "a" * 200, "~/x"]
 )
 def test_r23_a_name_that_leads_out_of_the_folder_is_rejected(make_world: MakeWorld, name: str) -> None:
-    from zlib import crc32
-
     world = make_world()
     before = sorted(path for path in world.folder.rglob("*") if path.is_file())
     for raw in transfer(name, b"payload", crc32(b"payload")):
@@ -313,6 +312,20 @@ def test_r23_a_flood_of_transactions_is_bounded(make_world: MakeWorld) -> None:
         world.ground.insert(encode(Header(TransactionId(1, sequence), 2), FileData(0, b"x")), 0.0)
     assert world.ground.open_files == 64
     assert world.ground.rejected["busy"] == 136
+
+
+def test_transfers_that_stand_still_make_room_and_come_back(make_world: MakeWorld) -> None:
+    world = make_world(timing=Timing(inactivity_s=10.0))
+    header = Header(TransactionId(1, 1), 2)
+    world.ground.insert(encode(header, FileData(0, b"first half ")), 0.0)
+    for sequence in range(2, 120):
+        world.ground.insert(encode(Header(TransactionId(1, sequence), 2), FileData(0, b"x")), float(sequence))
+        world.ground.tick(float(sequence))
+    assert not world.ground.rejected
+    whole = b"first half second half"
+    for pdu in (FileData(11, whole[11:]), Metadata(len(whole), "a", "b.bin", 3), Eof(Condition.NONE, crc32(whole), 22)):
+        world.ground.insert(encode(header, pdu), 200.0)
+    assert (world.folder / "ground" / "files" / "b.bin").read_bytes() == whole
 
 
 def test_r23_pdus_for_others_and_unknown_transactions_are_counted(make_world: MakeWorld) -> None:

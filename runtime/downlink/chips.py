@@ -1,0 +1,124 @@
+"""The upper rungs of the ladder: pictures of what was found, sent as files with what a pass has left over.
+
+A product's label and outline go first. Its chip (the tile as the network saw it) costs a hundred times as much and adds
+a little, so chips wait in an outbox, ordered by value per byte, and the least worthy give way when it is full.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..cfdp import GROUND_ID, CfdpEntity, FileReport
+from ..errors import StoreError
+from ..records import Product, UInt8Array
+
+RUNGS = ("chip", "tile")
+GROUND_FOLDER = "pictures"
+
+
+class ChipOutbox:
+    """Pictures on their way down: files in ``folder``, one for each product and rung, whatever happens in between."""
+
+    def __init__(self, folder: Path, files: CfdpEntity, *, limit_byte: int = 32 << 20) -> None:
+        self._folder = folder
+        self._files = files
+        self._limit_byte = limit_byte
+        self.shed = 0
+        """Pictures given up for want of room."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._adopt()
+        except OSError as error:
+            raise StoreError(f"Cannot use {folder}: {error}. Choose a folder that you may write to.") from error
+
+    def offer(self, product: Product, pixels: UInt8Array, value: float, *, rung: str = "chip") -> None:
+        """Queue a picture of ``product``. ``pixels``: (bands, rows, columns), 1 or 3 bands, uint8.
+
+        ``value`` is what the picture adds to the product. Offering the same again changes nothing. Raises StoreError.
+        """
+        path = self._folder / picture_name(product.product_id, rung)
+        if path.exists():
+            return
+        try:
+            write_durably(path, png(pixels))
+        except OSError as error:
+            raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
+        self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID, value=value)
+        self._shed()
+
+    def settle(self, reports: Iterable[FileReport]) -> None:
+        """Remove the pictures whose transfers have ended, well or not."""
+        for report in reports:
+            if not report.received:
+                (self._folder / Path(report.name).name).unlink(missing_ok=True)
+
+    @property
+    def waiting_byte(self) -> int:
+        """What waits in the outbox."""
+        return sum(path.stat().st_size for path in self._folder.glob("*.png"))
+
+    def _adopt(self) -> None:
+        """Send what a crash has left without a transfer."""
+        known = {Path(transfer.path).name for transfer in self._files.outgoing()}
+        for path in sorted(self._folder.glob("*.png")):
+            if path.name not in known:
+                self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID)
+        for part in self._folder.glob("*.part"):
+            part.unlink()
+
+    def _shed(self) -> None:
+        waiting_byte = self.waiting_byte
+        if waiting_byte <= self._limit_byte:
+            return
+        for transfer in sorted(self._files.outgoing(), key=lambda one: (one.rank, -one.sequence)):
+            path = self._folder / Path(transfer.path).name
+            if waiting_byte <= self._limit_byte:
+                break
+            if path.exists():
+                self._files.drop(transfer.sequence)
+                path.unlink()
+                waiting_byte -= transfer.size_byte
+                self.shed += 1
+
+
+def picture_name(product_id: str, rung: str) -> str:
+    """The file name of a product's picture; ids that are no plain names are made into one.
+
+    >>> picture_name("00ab12", "chip")
+    '00ab12-chip.png'
+    """
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", product_id)[:80]
+    return f"{plain}-{rung}.png"
+
+
+def png(pixels: UInt8Array) -> bytes:
+    """An 8-bit PNG (ISO/IEC 15948) of (bands, rows, columns); one band is grey, three are red, green and blue."""
+    bands, rows, columns = pixels.shape
+    if bands not in (1, 3):
+        raise StoreError(f"A picture of {bands} bands cannot be written. Give 1 or 3 of them.")
+    lines = np.zeros((rows, 1 + columns * bands), np.uint8)  # each line begins with its filter, 0: none
+    lines[:, 1:] = np.moveaxis(pixels, 0, -1).reshape(rows, -1)
+    head = struct.pack(">IIBBBBB", columns, rows, 8, 0 if bands == 1 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is there whole after a power cut, or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

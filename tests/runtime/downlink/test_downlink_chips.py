@@ -1,0 +1,109 @@
+"""Pictures go down after the answers, by what they are worth, and end up beside the map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.cfdp import BOARD_ID, CfdpEntity, TransactionLog
+from runtime.downlink import ChipOutbox, DownlinkSession
+from runtime.downlink.chips import png
+from runtime.errors import StoreError
+from runtime.ground.direct import DirectLink
+from runtime.ground.station import finish, opened
+from runtime.records import Product, SlotRecord
+from runtime.store import ProductStore
+
+MakeProduct = Callable[..., Product]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[TransactionLog]:
+    with closing(TransactionLog(tmp_path / "cfdp.sqlite")) as opened_log:
+        yield opened_log
+
+
+@pytest.fixture
+def files(tmp_path: Path, log: TransactionLog) -> Iterator[CfdpEntity]:
+    with closing(CfdpEntity(BOARD_ID, tmp_path / "uplinked", log)) as entity:
+        yield entity
+
+
+def picture(seed: int, edge_px: int = 64) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (3, edge_px, edge_px), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_png_is_read_by_others(tmp_path: Path, bands: int) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    pixels = picture(1, 40)[:bands, :30]
+    path = tmp_path / "chip.png"
+    path.write_bytes(png(pixels))
+    with rasterio.Env(), pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(path) as image:
+        np.testing.assert_array_equal(image.read(), pixels)
+
+
+def test_a_picture_of_five_bands_is_refused() -> None:
+    with pytest.raises(StoreError, match="1 or 3"):
+        png(np.zeros((5, 4, 4), np.uint8))
+
+
+def test_pictures_go_down_with_what_is_left_and_stand_in_the_map(
+    tmp_path: Path,
+    store: ProductStore,
+    files: CfdpEntity,
+    make_product: MakeProduct,
+    make_record: Callable[..., SlotRecord],
+) -> None:
+    products = [make_product(number) for number in range(20)]
+    store.commit_slot(make_record(0), [], products)
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    for number, value in ((3, 0.1), (4, 0.5)):
+        outbox.offer(products[number], picture(number), value)
+        outbox.offer(products[number], picture(number), value)
+    with opened(tmp_path / "ground") as (archive, receiver):
+        session = DownlinkSession(store, DirectLink(receiver), files=files, clock=lambda: 0.0)
+        first = session.run_pass(0, 16_000)
+        outbox.settle(first.files)
+        assert (first.delivered_product, first.delivered_file) == (20, 1)
+        second = session.run_pass(1, 50_000)
+        outbox.settle(second.files)
+        receiver.commit()
+        finish(tmp_path / "ground", archive, receiver)
+    assert outbox.waiting_byte == 0
+    features = json.loads((tmp_path / "ground" / "products.geojson").read_text())["features"]
+    shown = {one["id"]: one["properties"]["picture"] for one in features if "picture" in one["properties"]}
+    assert set(shown) == {products[3].product_id, products[4].product_id}
+    for number in (3, 4):
+        kept = tmp_path / "ground" / shown[products[number].product_id]
+        assert kept.read_bytes() == png(picture(number))
+
+
+def test_a_full_outbox_gives_up_what_is_worth_least(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files, limit_byte=40_000)
+    for number, value in ((1, 0.5), (2, 0.1), (3, 0.9), (4, 0.3)):
+        outbox.offer(make_product(number), picture(number), value)
+    assert outbox.waiting_byte <= 40_000
+    assert outbox.shed == 1
+    assert sorted(round(row.rank * row.size_byte, 3) for row in files.outgoing()) == [0.3, 0.5, 0.9]
+
+
+def test_r22_a_picture_that_a_crash_left_without_a_transfer_is_sent_after_all(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    (folder / "00ab-chip.png").write_bytes(png(picture(1)))
+    (folder / "00cd-chip.part").write_bytes(b"half")
+    ChipOutbox(folder, files)
+    assert [row.dest_name for row in files.outgoing()] == ["pictures/00ab-chip.png"]
+    assert [path.name for path in folder.iterdir()] == ["00ab-chip.png"]
+    ChipOutbox(folder, files)
+    assert len(files.outgoing()) == 1
