@@ -7,6 +7,8 @@ from exporters.graph import count_macs
 from exporters.registry import NETWORKS, build_network, network_named
 from exporters.zoo_table import zoo_table
 
+pytest.importorskip("torch")
+
 # a handful of the keys of torchvision's state dicts, with their shapes at 1000 classes
 TORCHVISION_KEYS = {
     "resnet18": {
