@@ -21,6 +21,20 @@ from .common import cli, integers, json_option, say, seed_option, show
 )
 @click.option("--epochs", type=click.IntRange(1), default=40, show_default=True, help="Passes over the training chips.")
 @click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Peak learning rate."
+)
+@click.option(
+    "--stem-stride",
+    type=click.IntRange(1, 2),
+    default=2,
+    show_default=True,
+    help="1 sees small tiles at twice the detail, at about four times the cost.",
+)
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of most layers."
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of the trainer.")
+@click.option(
     "--teacher", type=click.Path(path_type=Path), help="Checkpoint of a network to learn from beside the labels."
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
