@@ -18,11 +18,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from power_sim import IDLE, Simulator, load_scenario  # noqa: E402
-from power_sim.constants import EARTH_RADIUS_M, SOLAR_IRRADIANCE_W_M2  # noqa: E402
-from power_sim.sun import sun_eci_m  # noqa: E402
-from power_sim.timeline import timeline_of  # noqa: E402
-from power_sim.track import state_at  # noqa: E402
+from power_sim import IDLE, Simulator, load_scenario
+from power_sim.constants import EARTH_RADIUS_M, SOLAR_IRRADIANCE_W_M2
+from power_sim.sun import sun_eci_m
+from power_sim.timeline import timeline_of
+from power_sim.track import state_at
 
 BAR_FRAC = 0.01
 STEP_S = 10

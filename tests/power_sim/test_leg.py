@@ -38,7 +38,12 @@ def test_a_leg_fed_with_a_simulated_mission_shows_every_slot_alike(name: str) ->
         if name == "cubesat-6u":  # the paper's scenario draws accuracies anew in each slot, which no flight can know
             accuracy = [option.accuracy_frac for option in seen.options]
             assert [option.accuracy_frac for option in told.options] == pytest.approx(accuracy, rel=1e-12)
-        rounded = {"options": seen.options, "difficulty_frac": seen.difficulty_frac}
+        assert told.value_per_correct == pytest.approx(seen.value_per_correct, rel=1e-12)
+        rounded = {
+            "options": seen.options,
+            "difficulty_frac": seen.difficulty_frac,
+            "value_per_correct": seen.value_per_correct,
+        }
         ahead = {"ahead_net_j": told.ahead_net_j[:reach], "ahead_value": told.ahead_value[:reach]}
         assert replace(told, slot=seen.slot, **ahead, **rounded) == seen
         option = seen.options[slot % len(seen.options)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from power_sim import IDLE, ScenarioError, Simulator, admit, load_scenario, scenario_names
+from power_sim import IDLE, ModelProfile, Scenario, ScenarioError, Simulator, admit, load_scenario, scenario_names
 from power_sim.facts import facts_of
 from power_sim.sun import beta_angle_rad, sun_eci_m
 from power_sim.swath import swath_m, tile_rate_per_s
@@ -48,25 +48,33 @@ def test_a_busy_slot_has_ten_thousand_to_half_a_million_tiles(name: str) -> None
     assert 1e4 <= facts.busiest_tile <= 6e5
 
 
-@pytest.mark.parametrize("name", ENERGY_LIMITED)
-def test_taking_the_most_accurate_network_always_loses_against_saving(name: str) -> None:
-    scenario = load_scenario(name)
-    thrifty, greedy = 0.0, 0.0
+def net(name: str, accuracy: float, energy_j: float, time_s: float) -> ModelProfile:
+    return ModelProfile(
+        name=name,
+        accuracy_min_frac=accuracy,
+        accuracy_max_frac=accuracy,
+        energy_min_j=energy_j,
+        energy_max_j=energy_j,
+        time_min_s=time_s,
+        time_max_s=time_s,
+    )
+
+
+def total_reward(scenario: Scenario, choice: int) -> float:
+    total = 0.0
     for seed in range(4):
-        for policy in ("thrifty", "greedy"):
-            simulator, total = Simulator(scenario, seed), 0.0
-            while simulator.slot < simulator.slots:
-                state = simulator.observe()
-                if policy == "greedy":
-                    option = max(state.options, key=lambda o: o.accuracy_frac)
-                else:
-                    option = max(state.options, key=lambda o: o.accuracy_frac / o.energy_j)
-                total += simulator.advance(admit(state, option), option).reward
-            if policy == "greedy":
-                greedy += total
-            else:
-                thrifty += total
-    assert greedy < 0.75 * thrifty
+        simulator = Simulator(scenario, seed)
+        while simulator.slot < simulator.slots:
+            option = simulator.observe().options[choice]
+            total += simulator.advance(admit(simulator.observe(), option), option).reward
+    return total
+
+
+@pytest.mark.parametrize("name", ENERGY_LIMITED)
+def test_taking_the_most_accurate_network_always_loses_where_it_costs_four_times_as_much(name: str) -> None:
+    pool = [net("frugal", 0.91, 0.005, 0.00034), net("accurate", 0.94, 0.02, 0.0013)]
+    scenario = load_scenario(name).with_pool(pool)
+    assert total_reward(scenario, 1) < 0.75 * total_reward(scenario, 0)
 
 
 def test_the_sentinel_like_orbit_crosses_the_equator_southward_at_half_past_ten() -> None:
