@@ -145,7 +145,7 @@ class Browser:
     def wait(self, expression: str, wait_s: float = 20.0) -> None:
         """Wait until an expression is true; ``RuntimeError`` where it does not become so."""
         end = time.monotonic() + wait_s
-        while not self.js(expression):
+        while not self.js(f"Boolean({expression})"):
             if time.monotonic() > end:
                 raise RuntimeError(f"never true: {expression}")
             time.sleep(0.05)

@@ -8,6 +8,7 @@ import numpy as np
 
 from power_sim.eclipse import shadow_margins_rad
 from power_sim.frames import ecef_from_eci, geodetic_from_ecef
+from power_sim.sections import OrbitSection
 from power_sim.simulator import MissionTrack
 from power_sim.sun import sun_eci_m
 from power_sim.track import state_at
@@ -59,17 +60,21 @@ def report_of(flight: Flight, summary: Mapping[str, object]) -> ReplayReport:
 def ground_track(flight: Flight) -> GroundTrack:
     """Return the sub-satellite points of the slots that were flown, every 30 s where the orbit allows it."""
     track: MissionTrack = flight.track
-    flown = len(flight.slots)
-    start_s, end_s = float(track.unix_s[0]), float(track.unix_s[max(flown - 1, 0)]) + flight.scenario.orbit.slot_s
-    if flight.scenario.orbit.kind == "ideal":  # a circle over nowhere in particular
-        nowhere = np.zeros(0)
-        return GroundTrack(nowhere, nowhere, nowhere, nowhere.astype(np.bool_))
-    if flight.scenario.orbit.kind == "sortie":
+    flown, orbit = len(flight.slots), flight.scenario.orbit
+    if orbit.kind == "sortie":
         lat, lon = np.degrees(track.latitude_rad[:flown]), np.degrees(track.longitude_rad[:flown])
         return GroundTrack(track.unix_s[:flown], lat, lon, track.sunlit_frac[:flown] > 0.5)
-    step_s = TRACK_STEP_S if end_s - start_s < LONG_S else flight.scenario.orbit.slot_s
+    return orbit_track(orbit, float(track.unix_s[0]), float(track.unix_s[max(flown - 1, 0)]) + orbit.slot_s)
+
+
+def orbit_track(orbit: OrbitSection, start_s: float, end_s: float) -> GroundTrack:
+    """Return the sub-satellite points of an orbit between two moments; none for a circle over nowhere in particular."""
+    if orbit.kind in ("ideal", "sortie"):
+        nowhere = np.zeros(0)
+        return GroundTrack(nowhere, nowhere, nowhere, nowhere.astype(np.bool_))
+    step_s = TRACK_STEP_S if end_s - start_s < LONG_S else orbit.slot_s
     unix_s = np.arange(start_s, end_s + step_s / 2, step_s)
-    r_eci_m, _ = state_at(flight.scenario.orbit, unix_s)
+    r_eci_m, _ = state_at(orbit, unix_s)
     latitude_rad, longitude_rad, altitude_m = geodetic_from_ecef(ecef_from_eci(r_eci_m, unix_s))
     penumbra, umbra = shadow_margins_rad(r_eci_m, sun_eci_m(unix_s))
     lit = penumbra + umbra > 0

@@ -204,7 +204,7 @@ function makeCharts(seek) {
       scales: { x: { time: true, range: (u, min, max) => [Math.max(min, low), Math.min(max, high)] }, y: vertical(kind) },
       axes: [
         { ...axis, show: Boolean(kind.lanes) || holder.dataset.chart === "products", side: kind.lanes ? 0 : 2, size: 24, gap: 3, space: 70, grid: { show: false }, values: hours },
-        { ...axis, show: true, size: holder.clientWidth < 500 ? 40 : 44, gap: 3, space: 24, grid: { show: !kind.lanes, stroke: colour("--rule"), width: 1 }, values: (u, splits) => splits.map((v) => (kind.lanes || v == null ? "" : short(v) + (kind.unit ?? ""))) },
+        { ...axis, show: true, size: holder.clientWidth < 500 ? 40 : 44, gap: 3, space: Number(holder.dataset.height) < 90 ? 18 : 24, grid: { show: !kind.lanes, stroke: colour("--rule"), width: 1 }, values: (u, splits) => splits.map((v) => (kind.lanes || v == null ? "" : short(v) + (kind.unit ?? ""))) },
       ],
       series: [{}, ...kind.series],
       hooks: {

@@ -105,7 +105,8 @@ class ReplayReport:
     title: str
     scenario: str
     policy: str
-    seed: int
+    seed: int | None
+    """None where it is not known, or there was none."""
     summary: Mapping[str, object]
     slots: Sequence[SlotRecord]
     track: GroundTrack
@@ -122,5 +123,7 @@ class ReplayReport:
     temperature_limit_c: float | None = None
     slot_s: float | None = None
     """Length of a slot; taken from the first two slots where absent."""
+    simulated: bool = True
+    """Whether orbit and clock were simulated."""
     command: str = ""
     """What to type to get this page again."""

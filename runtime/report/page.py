@@ -77,15 +77,18 @@ def _grounded(flight: Digest) -> str:
     )
 
 
+def _names(report: ReplayReport) -> dict[str, object]:
+    """Return what the flight is called by, as far as that is known."""
+    table = {"scenario": report.scenario, "policy": report.policy, "seed": report.seed}
+    return {name: value for name, value in table.items() if value not in ("", None)}
+
+
 def _header(flight: Digest) -> str:
     report = flight.report
-    when = ""
+    when, known = "", [f"{name} {esc(value)}" for name, value in _names(report).items()]
     if flight.slots:
         start = flight.starts_unix_s[0]
         end = flight.end_unix_s
         last = clock(end) if date(end) == date(start) else f"{date(end)} {clock(end)}"
-        when = f" · {date(start)} {clock(start)} – {last} UTC (simulated)"
-    return (
-        f'<header><h1>{esc(report.title)}</h1><p class="quiet">scenario {esc(report.scenario)}'
-        f" · policy {esc(report.policy)} · seed {report.seed}{when}</p></header>"
-    )
+        when = f" · {date(start)} {clock(start)} – {last} UTC{' (simulated)' if report.simulated else ''}"
+    return f'<header><h1>{esc(report.title)}</h1><p class="quiet">{" · ".join(known)}{when}</p></header>'

@@ -36,7 +36,7 @@ def lead(flight: Digest) -> str:
     kind = esc(str(summary.get("energy_kind", "kind unknown")))
     products = number(summary, "products", len(report.products))
     delivered = number(summary, "delivered", sum(one.delivered for one in report.products))
-    violations = number(summary, "reserve_violations")
+    violations = number(summary, "reserve_violations", sum(slot.reserve_violated for slot in flight.slots))
     answered = f", {percent(right / scored)} of the {count(scored)} scored answers right" if scored else ""
     passes = len(report.passes)
     brought = (
@@ -47,8 +47,8 @@ def lead(flight: Digest) -> str:
     kept = "" if math.isnan(violations) else _reserve_words(violations)
     return (
         f'<p class="lead">In {len(flight.slots)} slots over {span(flight.end_unix_s - flight.starts_unix_s[0])}, '
-        f"<b>{esc(report.policy)}</b> worked on <b>{count(tiles)} tiles</b> for <b>{si(energy, 'J')}</b> ({kind}) of "
-        f"inference{answered}. {brought} {kept}</p>"
+        f"<b>{esc(report.policy or 'the craft')}</b> worked on <b>{count(tiles)} tiles</b> for "
+        f"<b>{si(energy, 'J')}</b> ({kind}) of inference{answered}. {brought} {kept}</p>"
     )
 
 
@@ -69,7 +69,7 @@ def headline(flight: Digest) -> str:
     energy = number(summary, "energy_j", sum(slot.energy_j for slot in slots))
     harvest = sum(slot.harvest_j for slot in slots)
     overrides = number(summary, "shield_overrides", sum(bool(slot.overruled) for slot in slots))
-    violations = number(summary, "reserve_violations")
+    violations = number(summary, "reserve_violations", sum(slot.reserve_violated for slot in slots))
     products = number(summary, "products", len(report.products))
     delivered = number(summary, "delivered", sum(one.delivered for one in report.products))
     interval = f"95 % CI {100 * low:.1f}–{100 * high:.1f}, n = {count(scored)}" if scored else "no answer was scored"
@@ -267,8 +267,10 @@ def provenance(flight: Digest) -> str:
     facts = {
         "Scenario": report.scenario,
         "Policy": report.policy,
-        "Seed": str(report.seed),
-        "Simulated time": f"{date(start)} {clock(start, True)} UTC" if flight.slots else NONE,
+        "Seed": NONE if report.seed is None else str(report.seed),
+        "Simulated time" if report.simulated else "Time": f"{date(start)} {clock(start, True)} UTC"
+        if flight.slots
+        else NONE,
         "Energy figures": str(report.summary.get("energy_kind", "kind unknown")),
         **report.versions,
     }

@@ -34,7 +34,7 @@ def _globe(flight: Digest) -> str:
         '<label><input type="radio" name="view" value="globe" checked>Globe</label>'
         '<label><input type="radio" name="view" value="map">Map</label></span>'
         '<label><input type="checkbox" id="follow" checked>follow</label>'
-        f'<label>all in <select id="speed">{options}</select></label><output id="moment"></output></div>'
+        f'<label>plays in <select id="speed">{options}</select></label><output id="moment"></output></div>'
     )
     label = "Globe with the ground track, night, the craft's horizon, ground stations and the network of each slot"
     return (
@@ -66,7 +66,7 @@ def _gauges(flight: Digest) -> str:
         ("battery", "Battery", "battery", tick, f"reserve {100 * reserve:g} %" if reserve is not None else ""),
         ("joules", "Inference", "joules", "", "of the slot's budget"),
         ("heat", "Heat", "heat", "", f"limit {limit:g} °C" if limit is not None else ""),
-        ("queue", "Tiles waiting", "waiting", "", ""),
+        ("queue", "Tiles waiting", "tiles", "", ""),
     )
     items = "".join(
         f'<div><dt>{title}</dt><dd data-field="{field}"></dd>'

@@ -229,7 +229,7 @@ def _energy(flight: Digest) -> Row:
     )
     title = "Joules per slot" + (" (logarithmic)" if log else "")
     label = f"Energy of each slot: {sum(drawn):.0f} J for inference in all, {sum(harvest):.0f} J harvested."
-    return Row(title, key, panel.gutter(4), panel.height_px, body, label, "joules", "joules")
+    return Row(title, key, panel.gutter(4), panel.height_px, body, label, "joules", "drawn")
 
 
 def _joules_stacked(flight: Digest, drawn: list[float], load: list[float], given: list[float]) -> tuple[Panel, str]:
@@ -273,7 +273,7 @@ def _load(flight: Digest) -> Row:
         + swatch("line", "queued", "left from before")
     )
     label = f"Tiles of each slot: {sum(done):.0f} worked on and {sum(shed):.0f} shed of {sum(arrived):.0f} arrived."
-    return Row("Tiles per slot", key, panel.gutter(4), 112, body, label, "tiles", "waiting")
+    return Row("Tiles per slot", key, panel.gutter(4), 112, body, label, "tiles", "tiles")
 
 
 def _temperature(flight: Digest) -> Row:
