@@ -65,6 +65,8 @@ class Forecaster:
     def _start(self, unix_s: float) -> tuple[Leg, tuple[str, str]]:
         age_s = 0.0 if self._epoch_s is None else abs(unix_s - self._epoch_s)
         try:
+            if not math.isfinite(unix_s):
+                raise OrbitError(f"the clock says {unix_s}")
             if age_s > USABLE_AGES * self._max_age_s:
                 raise OrbitError(f"the orbital elements are {age_s / DAY_S:.0f} days from the clock")
             leg = leg_from(self._scenario, unix_s, self._slots)
