@@ -77,6 +77,7 @@ function makeCharts(seek) {
 
   function shade(u) {
     const { ctx, bbox } = u;
+    ctx.save(); // uPlot remembers what it set last
     const strip = ([from, to], style) => {
       const left = Math.max(u.valToPos(from, "x", true), bbox.left);
       const right = Math.min(u.valToPos(to, "x", true), bbox.left + bbox.width);
@@ -87,6 +88,7 @@ function makeCharts(seek) {
     ctx.fillRect(bbox.left, bbox.top, bbox.width, bbox.height);
     for (const night of data.nights) strip(night, colour("--night"));
     for (const [, from, to] of data.passes) strip([from, to], colour("--contact"));
+    ctx.restore();
   }
 
   function level(u, value) {
@@ -174,7 +176,12 @@ function makeCharts(seek) {
     const [factor, prefix] = PREFIXES.slice(0, 3).find(([least]) => Math.abs(value) >= least) ?? [1, ""];
     return `${+(value / factor).toPrecision(4)}${prefix}`;
   };
-  const hours = (u, splits) => splits.map((t) => (u.scales.x.max - u.scales.x.min > 130_000 ? `${day(t)} ${clock(t)}` : clock(t, (u.scales.x.max - u.scales.x.min) < 600)));
+  function hours(u, splits) {
+    const wide = u.scales.x.max - u.scales.x.min;
+    if (wide < 130_000) return splits.map((t) => clock(t, wide < 600));
+    const whole = splits.every((t) => t % 86400 === 0);
+    return splits.map((t) => (whole ? day(t) : `${day(t)} ${clock(t)}`));
+  }
 
   function vertical(kind) {
     if (kind.range) return { range: kind.range };
@@ -183,7 +190,7 @@ function makeCharts(seek) {
       range(u, min, max) {
         if (min == null) return [0, 1];
         const bottom = kind.zero ? Math.min(0, min) : Math.min(min, kind.rule ?? min);
-        const top = Math.max(max, kind.zero ? 0 : kind.rule ?? max);
+        const top = Math.max(max, kind.zero ? 0 : kind.rule ?? max) || (kind.zero ? 1 : 0);
         const room = 0.06 * (top - bottom || 1);
         return [kind.zero ? bottom : bottom - room, Math.min(top + room, kind.cap == null ? Infinity : kind.cap + room)];
       },

@@ -68,6 +68,13 @@ class Digest:
     slot_s: float
     models: tuple[str, ...]
     """Pool order, ``idle`` last where it occurs."""
+    uncut: Digest | None = None
+    """The flight slot by slot, where a slot here stands for several."""
+
+    @property
+    def whole(self) -> Digest:
+        """The flight slot by slot."""
+        return self.uncut or self
 
     @property
     def slots(self) -> Sequence[SlotRecord]:
@@ -134,7 +141,11 @@ def coarse(flight: Digest, most: int) -> tuple[Digest, int]:
     groups = [flight.slots[first : first + per_mark] for first in range(0, len(flight.slots), per_mark)]
     report = replace(flight.report, slots=[_merged(group) for group in groups])
     return replace(
-        flight, report=report, starts_unix_s=flight.starts_unix_s[::per_mark], slot_s=flight.slot_s * per_mark
+        flight,
+        report=report,
+        starts_unix_s=flight.starts_unix_s[::per_mark],
+        slot_s=flight.slot_s * per_mark,
+        uncut=flight,
     ), per_mark
 
 

@@ -1,6 +1,8 @@
 // The answers of one slot as chips, what went down and what stayed, and the scenes with their tiles.
 const REEL_MAX = 40;
 const CHIP_PX = 64;
+const PASSES_SHOWN = 12;
+const PASSES_BEFORE = 3;
 
 let bySlot;
 let bySent;
@@ -121,6 +123,10 @@ function makeFound(go) {
       item.classList.toggle("now", pass === active);
       item.classList.toggle("ahead", data.passes[pass][1] > t);
     });
+    const upcoming = data.passes.findIndex(([, , end]) => end > t);
+    const middle = upcoming < 0 ? data.passes.length : upcoming;
+    const least = Math.min(Math.max(middle - PASSES_BEFORE, 0), Math.max(passes.length - PASSES_SHOWN, 0));
+    passes.forEach((item, i) => (item.hidden = i < least || i >= least + PASSES_SHOWN));
     const next = data.passes.find(([, start]) => start > t);
     byId("contact").textContent = active >= 0
       ? `In contact with ${data.passes[active][0]}, ${span(data.passes[active][2] - t)} left`

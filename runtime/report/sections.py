@@ -46,7 +46,8 @@ def lead(flight: Digest) -> str:
     )
     kept = "" if math.isnan(violations) else _reserve_words(violations)
     return (
-        f'<p class="lead">In {len(flight.slots)} slots over {span(flight.end_unix_s - flight.starts_unix_s[0])}, '
+        f'<p class="lead">In {plural(len(flight.slots), "slot", "slots")} over '
+        f"{span(flight.end_unix_s - flight.starts_unix_s[0])}, "
         f"<b>{esc(report.policy or 'the craft')}</b> worked on <b>{count(tiles)} tiles</b> for "
         f"<b>{si(energy, 'J')}</b> ({kind}) of inference{answered}. {brought} {kept}</p>"
     )
@@ -54,8 +55,8 @@ def lead(flight: Digest) -> str:
 
 def _reserve_words(violations: float) -> str:
     if violations == 0:
-        return "The battery never went below its reserve."
-    return f"The battery went below its reserve in {plural(violations, 'slot', 'slots')}."
+        return "Inference never took the battery below its reserve."
+    return f"Inference took the battery below its reserve in {plural(violations, 'slot', 'slots')}."
 
 
 def headline(flight: Digest) -> str:

@@ -8,7 +8,8 @@ from .words import clock, count, date, esc, plural
 
 PLAY_S = (30, 60, 120, 300)
 """How long the whole flight may take on the screen."""
-PASSES_MAX = 40
+PASSES_MAX = 2000
+"""Passes that the page can show; the script shows those around the moment."""
 
 
 def stage(flight: Digest) -> str:

@@ -111,14 +111,14 @@ def _lanes(flight: Digest) -> Row:
     body = "".join(
         f'<svg y="{number * _LANE_PX}" height="{_LANE_PX}">{lane}</svg>' for number, lane in enumerate(lanes)
     )
-    ran = ", ".join(f"{model} in {flight.totals(model).slots}" for model in flight.models)
+    ran = ", ".join(f"{model} in {flight.whole.totals(model).slots}" for model in flight.models)
     return Row(
         title="Choice in each slot",
         key="",
         gutter="",
         height_px=_LANE_PX * len(lanes) + 2,
         body=body,
-        label=f"Sunlight, ground contacts and the model of each of {len(flight.slots)} slots: {ran}.",
+        label=f"Sunlight, ground contacts and the model of each of {len(flight.whole.slots)} slots: {ran}.",
         chart="lanes",
         field="model",
     )
@@ -157,7 +157,7 @@ def _pass_lane(flight: Digest) -> str:
 
 
 def _model_lane(flight: Digest, model: str) -> str:
-    time, look, totals = flight.time, flight.look(model), flight.totals(model)
+    time, look, totals = flight.time, flight.look(model), flight.whole.totals(model)
     mine = [slot.model == model for slot in flight.slots]
     cells = ""
     for first, last in runs(mine):
@@ -165,7 +165,7 @@ def _model_lane(flight: Digest, model: str) -> str:
             start = flight.starts_unix_s[index]
             left, right = time.frac(start + 0.04 * flight.slot_s), time.frac(start + 0.96 * flight.slot_s)
             cells += rect(left, right, 17, _CELL_PX)
-    share = percent(totals.slots / len(flight.slots), 0)
+    share = percent(totals.slots / len(flight.whole.slots), 0)
     done = "" if model == IDLE else f", {count(totals.tiles)} tiles"
     note = f"{plural(totals.slots, 'slot', 'slots')}, {share}"
     badge = symbol(look.shape, "6", "8", f"{look.css} mark")
@@ -174,10 +174,9 @@ def _model_lane(flight: Digest, model: str) -> str:
 
 def _shield_lane(flight: Digest) -> str:
     time = flight.time
-    cells, total = "", 0
+    cells, total = "", sum(bool(slot.overruled) for slot in flight.whole.slots)
     for start, slot in zip(flight.starts_unix_s, flight.slots, strict=True):
         if slot.overruled:
-            total += 1
             x = time.percent(start + flight.slot_s / 2)
             cells += symbol("s-down", x, "24", "alarm", f"slot {slot.slot}: {slot.overruled}")
     return _lane("Shield", f"overruled the policy {plural(total, 'time', 'times')}", cells)

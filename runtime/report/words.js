@@ -48,6 +48,7 @@ function day(unix_s) {
 function span(duration_s) {
   if (duration_s < 90) return `${Math.round(duration_s)} s`;
   const minutes = Math.round(duration_s / 60);
+  if (minutes >= 2880) return `${Math.floor(minutes / 1440)} d ${Math.floor((minutes % 1440) / 60)} h`;
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 

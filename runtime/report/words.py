@@ -117,12 +117,14 @@ def date(unix_s: float) -> str:
 def span(duration_s: float) -> str:
     """Return a duration in the two largest units.
 
-    >>> span(42.0), span(600.0), span(17000.0)
-    ('42 s', '10 min', '4 h 43 min')
+    >>> span(42.0), span(600.0), span(17000.0), span(260000.0)
+    ('42 s', '10 min', '4 h 43 min', '3 d 0 h')
     """
     if duration_s < 90:
         return f"{duration_s:.0f} s"
     minutes = round(duration_s / 60)
+    if minutes >= 2880:
+        return f"{minutes // 1440} d {minutes % 1440 // 60} h"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 

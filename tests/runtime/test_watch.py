@@ -27,7 +27,8 @@ SLOT = SlotRecord(
     slot=0, start_utc="2026-03-19T21:36:00+00:00", latitude_deg=10.0, longitude_deg=20.0, cover="sea", sunlit_frac=1.0,
     charge_frac=0.9, budget_j=100.0, harvest_j=50.0, load_j=40.0, temperature_c=20.0, arrived_tile=100, queued_tile=0,
     model="resnet18", mode="", reason="it is worth it", overruled="", counterfactual="idle: 5 J less",
-    limited_by="none", admitted_tile=100, sampled_tile=4, shed_tile=0, correct_sampled=0, scored_sampled=0, accuracy_frac=float("nan"),
+    limited_by="none", admitted_tile=100, sampled_tile=4, shed_tile=0, correct_sampled=0,
+    scored_sampled=0, accuracy_frac=float("nan"),
     expected_accuracy_frac=0.9, energy_j=5.0, energy_kind="estimated", reward=1.0, pass_s=0.0, sent_byte=0,
     sent_product=0, backlog_product=1, infer_measured_s=0.1,
 )  # fmt: skip
