@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,17 @@ class SenderRow:
 class TransactionLog:
     """Senders and receivers by transaction. Every method raises StoreError where the file cannot be used."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, first: int | None = None) -> None:
+        """Open or make it. A new one counts transactions from ``first``, by chance where it is None.
+
+        By chance, because a receiver remembers numbers: those of a log that was lost must not come again.
+        """
         self.path = path
         self._db = open_database(path, APPLICATION_ID, MIGRATIONS)
+        if not self._read("SELECT 1 FROM sqlite_sequence WHERE name = 'senders'"):
+            before = secrets.randbelow(2**31) if first is None else first - 1
+            with transaction(self.path, self._db, "cfdp.log.before_fsync", "cfdp.log.after_fsync"):
+                self._db.execute("INSERT INTO sqlite_sequence VALUES ('senders', ?)", (before,))
 
     def add_sender(
         self, destination: int, path: str, dest_name: str, size_byte: int, checksum: int, rank: float

@@ -221,8 +221,9 @@ class DownlinkSession:
         delivered = 0
         for transfer in self._store.open_transfers():
             answer = self._ask(transfer, 0)
-            if answer is not None:
-                delivered += self._store.mark_acknowledged(transfer, answer.ranges, complete=True)
+            if answer is None:
+                break
+            delivered += self._store.mark_acknowledged(transfer, answer.ranges, complete=True)
         return delivered
 
     def _await(self, transfer: int, index: int, batches: int) -> Acknowledgement | None:

@@ -16,7 +16,8 @@ from ..store.rows import PRODUCT_COLUMNS, product_from_row, product_row
 from ..wire.payload import Batch
 
 APPLICATION_ID = 0x53554247  # "SUBG"
-KEPT_TRANSFERS = 2_000
+KEPT_BATCHES = 100_000
+"""Answers can be given for so many; what is older would only be sent again."""
 
 MIGRATIONS = (
     """
@@ -26,7 +27,7 @@ CREATE TABLE products (
     frame_id TEXT NOT NULL, row_px INTEGER NOT NULL, col_px INTEGER NOT NULL, edge_px INTEGER NOT NULL,
     package_id TEXT NOT NULL, package_sha256 TEXT NOT NULL, truth TEXT
 ) STRICT;
-CREATE TABLE batches (transfer INTEGER, batch INTEGER, PRIMARY KEY (transfer, batch)) STRICT, WITHOUT ROWID;
+CREATE TABLE batches (number INTEGER PRIMARY KEY, transfer INTEGER, batch INTEGER, UNIQUE (transfer, batch)) STRICT;
 CREATE TABLE state (key TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """,
 )
@@ -45,7 +46,10 @@ class Archive:
         rows = [product_row(product)[:15] for product in batch.products]
         try:
             self._begin()
-            self._db.execute("INSERT INTO batches VALUES (?, ?) ON CONFLICT DO NOTHING", (batch.transfer, batch.index))
+            self._db.execute(
+                "INSERT INTO batches (transfer, batch) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (batch.transfer, batch.index),
+            )
             new = self._db.executemany(
                 f"INSERT INTO products ({PRODUCT_COLUMNS}) VALUES ({', '.join('?' * 15)}) "
                 "ON CONFLICT (product_id) DO NOTHING",
@@ -120,6 +124,6 @@ class Archive:
         return self._held[transfer]
 
     def _prune(self) -> None:
-        newest = self._db.execute("SELECT max(transfer) FROM batches").fetchone()[0]
+        newest = self._db.execute("SELECT max(number) FROM batches").fetchone()[0]
         if newest is not None:
-            self._db.execute("DELETE FROM batches WHERE transfer < ?", (newest - KEPT_TRANSFERS,))
+            self._db.execute("DELETE FROM batches WHERE number < ?", (newest - KEPT_BATCHES,))

@@ -38,6 +38,8 @@ class Receiver:
         self._uncommitted = 0
         self.housekeeping: dict[str, Any] | None = None
         """The last state that the spacecraft reported."""
+        self._store_id: int | None = None
+        self._sequence = SequenceTracker()
         self._load(archive.load_state())
         self.ended = False
         """A shutdown packet has come."""
@@ -134,10 +136,20 @@ class Receiver:
         if payload is None:
             return []
         batch = decode_batch(payload)
+        self._note_store(batch, number)
         new = self._archive.insert(batch)
         self.counts["products"] += new
         self.counts["duplicates"] += len(batch.products) - new
         return [self._answer(batch)] if batch.prompt else []
+
+    def _note_store(self, batch: Batch, number: int) -> None:
+        """A new store on board counts its packets anew: that is no gap."""
+        store_id = batch.transfer >> 32
+        if self._store_id not in (None, store_id):
+            late, repeated = self._sequence.late, self._sequence.repeated
+            self._sequence = SequenceTracker(number + 1)
+            self._sequence.late, self._sequence.repeated = late, repeated
+        self._store_id = store_id
 
     def _answer(self, batch: Batch) -> bytes:
         self.commit()
@@ -148,6 +160,7 @@ class Receiver:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "store_id": self._store_id,
             "next_number": self._sequence.next_number,
             "gaps": self._sequence.gaps(),
             "late": self._sequence.late,
@@ -159,6 +172,7 @@ class Receiver:
 
     def _load(self, state: dict[str, Any]) -> None:
         missing = (number for first, count in state.get("gaps", ()) for number in range(first, first + count))
+        self._store_id = state.get("store_id")
         self._sequence = SequenceTracker(state.get("next_number"), missing)
         self._sequence.late, self._sequence.repeated = state.get("late", 0), state.get("repeated", 0)
         self.counts: Counter[str] = Counter(state.get("counts", {}))

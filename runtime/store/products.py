@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class ProductStore:
         self.path = path
         self._limits = limits or Limits()
         self._db = open_database(path, APPLICATION_ID, MIGRATIONS)
+        if not self._meta("store_id"):
+            self._name_store()
 
     @classmethod
     def open_readonly(cls, path: Path) -> ProductStore:
@@ -137,13 +140,8 @@ class ProductStore:
         return tuple(product_from_row(row) for row in rows)
 
     def next_transfer(self) -> int:
-        """The number that the next transfer has to carry; it never falls, also not through a crash."""
-        return 1 + int(
-            self._one(
-                "SELECT max(coalesce((SELECT max(transfer) FROM transfers), 0), "
-                "coalesce((SELECT number FROM meta WHERE key = 'transfer'), 0))"
-            )
-        )
+        """The number of the next transfer: none of before, also not after a crash or in a new store."""
+        return self._meta("store_id") << 32 | self._meta("transfer") + 1
 
     def next_sequence(self) -> int:
         """The packet sequence count, not wrapped, at which the next transfer starts."""
@@ -177,7 +175,7 @@ class ProductStore:
                     sent.sent_byte,
                 ),
             )
-            self._set_meta("transfer", sent.transfer)
+            self._set_meta("transfer", sent.transfer & 0xFFFF_FFFF)
             self._set_meta("sequence", sent.first_sequence + sent.packet)
 
     def mark_acknowledged(self, transfer: int, ranges: Iterable[tuple[int, int]], *, complete: bool = False) -> int:
@@ -266,6 +264,11 @@ class ProductStore:
         """How tiles ended, as (slot, outcome, reason, count), for the slots that are still kept."""
         return tuple(self._read("SELECT slot, outcome, reason, count(*) FROM tiles GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"))
 
+    def _name_store(self) -> None:
+        """Give a new store its own number: the station must never take its transfers for those of another."""
+        with transaction(self.path, self._db, "store.commit.before_fsync", "store.commit.after_fsync"):
+            self._set_meta("store_id", 1 + secrets.randbelow(2**31 - 1))
+
     def _is_kept(self, slot: int) -> bool:
         return slot < self._meta("forgotten_slot") or bool(
             self._db.execute("SELECT 1 FROM decisions WHERE slot = ?", (slot,)).fetchone()
@@ -321,7 +324,8 @@ class ProductStore:
                 (kept - limits.delivered_product,),
             )
         self._forget_decisions(limits.decision)
-        self._db.execute("DELETE FROM transfers WHERE transfer <= ?", (self._meta("transfer") - limits.transfer,))
+        newest = self._meta("store_id") << 32 | self._meta("transfer")
+        self._db.execute("DELETE FROM transfers WHERE transfer <= ?", (newest - limits.transfer,))
 
     def _forget_decisions(self, keep: int) -> None:
         row = self._db.execute("SELECT slot FROM decisions ORDER BY slot DESC LIMIT 1 OFFSET ?", (keep - 1,)).fetchone()

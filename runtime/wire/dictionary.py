@@ -32,7 +32,7 @@ _TIME = (
 )
 _BATCH = (
     Field("batch_flags", "B", "version in the upper half; 1: asks for an acknowledgement"),
-    Field("transfer", "I", "number of the transfer, never used twice"),
+    Field("transfer", "Q", "store that sends (upper half) and number of its transfer"),
     Field("batch", "H", "number of the batch within it"),
     Field("capture_ms", "q", "Unix time of the first capture", unit="ms"),
     Field("strings", "H", "entries of the string table"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .codec import MalformedError
 
-BITS = {"B": 8, "H": 16, "I": 32, "q": 64, "h": 16, "i": 32}
+BITS = {"B": 8, "H": 16, "I": 32, "Q": 64, "q": 64, "h": 16, "i": 32}
 SIGNED = frozenset("hiq")
 
 

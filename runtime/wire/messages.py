@@ -29,7 +29,7 @@ class Acknowledgement:
 def encode_acknowledgement(acknowledgement: Acknowledgement) -> bytes:
     """Version, transfer, prompt, and each range as the gap since the last and its length."""
     writer = Writer()
-    writer.pack("BIH", ACK_VERSION, acknowledgement.transfer, acknowledgement.prompt)
+    writer.pack("BQH", ACK_VERSION, acknowledgement.transfer, acknowledgement.prompt)
     writer.varint(len(acknowledgement.ranges))
     last = 0
     for first, count in acknowledgement.ranges:
@@ -42,7 +42,7 @@ def encode_acknowledgement(acknowledgement: Acknowledgement) -> bytes:
 def decode_acknowledgement(data: bytes) -> Acknowledgement:
     """The acknowledgement in ``data``; raises MalformedError for anything else."""
     reader = Reader(data)
-    version, transfer, prompt = (int(number) for number in reader.unpack("BIH"))
+    version, transfer, prompt = (int(number) for number in reader.unpack("BQH"))
     if version != ACK_VERSION:
         raise MalformedError("version", f"acknowledgement version {version}")
     ranges: list[tuple[int, int]] = []

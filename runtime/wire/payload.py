@@ -2,7 +2,7 @@
 
 Layout (big-endian), version 1:
 
-    u8   version << 4 | flags (1: acknowledge now)      u32 transfer      u16 index of the batch within the transfer
+    u8   version << 4 | flags (1: acknowledge now)      u64 transfer      u16 index of the batch within the transfer
     i64  capture time of the first product, Unix ms     u16 strings       u16 products
     strings, then products: id, slot, five string numbers (kind, label, frame, package, package hash), f32 score,
     f32 value, capture time as ms after the first, row, column, edge, polygon corners in micro-degrees, each as the
@@ -22,7 +22,7 @@ from ..records import Footprint, Product
 from .codec import MalformedError, Reader, Writer
 
 VERSION = 1
-HEAD = "BIHqHH"
+HEAD = "BQHqHH"
 HEAD_BYTE = struct.calcsize(">" + HEAD)
 PROMPT = 1
 MICRO = 1_000_000
@@ -32,7 +32,7 @@ MAX_TEXT_BYTE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Products that travel together. ``transfer`` is never used twice on board; ``index`` counts within it."""
+    """Products that travel together. ``transfer`` is never used twice, by no store; ``index`` counts within it."""
 
     transfer: int
     index: int

@@ -38,7 +38,7 @@ class World:
     def boot(self, name: str, number: int) -> CfdpEntity:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        log = TransactionLog(folder / "cfdp.sqlite")
+        log = TransactionLog(folder / "cfdp.sqlite", first=1)
         bounds = Bounds(pdu_byte=self.pdu_byte)
         return CfdpEntity(number, folder / "files", log, timing=self.timing, bounds=bounds, crc=self.crc)
 

@@ -262,6 +262,21 @@ def test_a_file_goes_down_beside_the_products_and_on_over_passes(tmp_path: Path,
     assert (tmp_path / "ground" / "files" / "chips" / "one.png").read_bytes() == chip.read_bytes()
 
 
+def test_i1_a_new_store_on_board_is_never_taken_for_the_old_one(
+    tmp_path: Path, station: DirectLink, archive: Archive, make_slot: MakeSlot
+) -> None:
+    for number in range(2):
+        with ProductStore(tmp_path / f"store-{number}.sqlite") as store:
+            record, outcomes, products = make_slot(number, 60)
+            store.commit_slot(record, outcomes, products)
+            report = DownlinkSession(store, station, pacing=Pacing(packet_byte=512), clock=lambda: 0.0).run_pass(
+                0, 50_000
+            )
+            assert report.delivered_product == 60
+    assert archive.count() == 120
+    assert station.receiver.missing_packet == 0
+
+
 def test_the_catalog_has_an_item_for_each_frame_and_no_name_leaves_it(
     tmp_path: Path, make_product: MakeProduct
 ) -> None:

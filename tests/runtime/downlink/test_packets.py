@@ -88,7 +88,7 @@ def sealed(packet: bytes) -> bytes:
     return body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big")
 
 
-@given(st.lists(PRODUCTS, max_size=3), st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1), st.booleans())
+@given(st.lists(PRODUCTS, max_size=3), st.integers(0, 2**63 - 1), st.integers(0, 2**16 - 1), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_a_batch_comes_back_as_it_was(products: list[Product], transfer: int, index: int, prompt: bool) -> None:
     batch = decode_batch(encode_batch(transfer, index, products, prompt=prompt))
@@ -188,7 +188,7 @@ def test_r23_damaged_messages_are_understood_or_refused(data: st.DataObject) -> 
 
 def test_r23_a_batch_that_announces_too_much_is_refused_before_memory_is_spent() -> None:
     writer = Writer()
-    writer.pack("BIHqHH", 0x10, 1, 0, 0, 65535, 65535)
+    writer.pack("BQHqHH", 0x10, 1, 0, 0, 65535, 65535)
     with pytest.raises(MalformedError, match="announced"):
         decode_batch(bytes(writer.buffer))
 
@@ -204,9 +204,9 @@ def test_numbers_come_back(unsigned: int, signed: int) -> None:
 
 def test_an_acknowledgement_takes_two_bytes_a_range() -> None:
     ranges = to_ranges([*range(100), *range(150, 170), 180])
-    acknowledgement = Acknowledgement(12, 180, ranges)
+    acknowledgement = Acknowledgement(77 << 32 | 12, 180, ranges)
     encoded = encode_acknowledgement(acknowledgement)
-    assert len(encoded) == 8 + 2 * 3
+    assert len(encoded) == 12 + 2 * 3
     assert decode_acknowledgement(encoded) == acknowledgement
     assert 99 in acknowledgement
     assert 100 not in acknowledgement

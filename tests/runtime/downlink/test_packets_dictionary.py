@@ -13,7 +13,7 @@ from runtime.wire.dictionary import NAMESPACE, dictionary
 from runtime.wire.fields import Field, decode_fields, encode_fields
 from runtime.wire.messages import HOUSEKEEPING_FIELDS, Housekeeping, encode_housekeeping
 from runtime.wire.packets import Apid, build
-from runtime.wire.payload import HEAD, encode_batch
+from runtime.wire.payload import HEAD, HEAD_BYTE, encode_batch
 
 NAMES = {"x": NAMESPACE}
 STATE = Housekeeping(77, 0.625, -12.34, 100, 5000, 20, 3)
@@ -70,4 +70,4 @@ def test_other_ground_software_accepts_and_decodes(tmp_path: Path, make_product:
     batch = encode_batch(9, 3, [make_product(1), make_product(2)])
     packet = definition.parse_bytes(build(Apid.PRODUCTS, 6, batch), root_container_name="packet")
     assert (packet["transfer"], packet["batch"], packet["products"]) == (9, 3, 2)
-    assert bytes(packet["product_block"]) == batch[19:]
+    assert bytes(packet["product_block"]) == batch[HEAD_BYTE:]
