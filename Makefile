@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline scenes pool train fit clean help
+.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline scenes pool train fit fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -85,6 +85,24 @@ bench-pipeline: venv-dev ## tiles/s, overhead, merging, memory of the pipeline, 
 
 fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 	$(BIN)/python benchmarks/fuzz_pipeline.py --minutes $(or $(MINUTES),10)
+
+fuzz-daemon: venv-dev ## 1,000 hostile packages and 1,000 malformed mission files
+	SUBSOLAR_FUZZ=1000 $(BIN)/python -m pytest --timeout 600 tests/runtime/daemon -k "hostile or malformed"
+
+deb: ## build/deb/subsolar_VERSION_ARCH.deb for this machine and PYTHON
+	nice -n 19 deploy/debian/build.sh $(PYTHON) build/deb
+
+deb-test: deb ## unpack the .deb into a test root and run what it holds
+	rm -rf build/deb/test && mkdir -p build/deb/test && dpkg-deb -x build/deb/*.deb build/deb/test
+	sed -i 's#^PYTHONPATH=/opt#PYTHONPATH=$(CURDIR)/build/deb/test/opt#' build/deb/test/usr/bin/subsolar
+	SUBSOLAR_PYTHON=$(PYTHON) build/deb/test/usr/bin/subsolar run --check build/deb/test/etc/subsolar/mission.toml \
+		--set mission.packages=$(CURDIR)/build/deb/test/usr/share/subsolar/packages \
+		--set mission.keys=$(CURDIR)/build/deb/test/etc/subsolar/keys
+	if command -v systemd-analyze > /dev/null; then \
+		systemd-analyze security --offline=true --threshold=20 --no-pager deploy/systemd/subsolar.service | tail -1; fi
+
+sbom: venv-dev ## what an installation consists of, and under which licences
+	$(BIN)/python benchmarks/sbom.py
 
 clean: ## remove what the targets made, the environment excepted
 	rm -rf build dist *.egg-info

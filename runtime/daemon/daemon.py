@@ -262,7 +262,7 @@ class Daemon:
         """Take the mission file anew if it holds, else keep the last good one and say so."""
         self._notifier.reloading()
         try:
-            mission = load_mission(self.wired.mission.path)
+            mission = load_mission(self.wired.mission.path, self.wired.mission.overrides)
             self._aboard.check_reload(mission)
             self._rewire(mission)
             self._refused_reload = ""

@@ -46,6 +46,8 @@ class Mission:
     path: Path
     scenario: Scenario
     flight: Flight
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """What the command line set; a reload sets it again."""
 
     @property
     def name(self) -> str:
@@ -91,7 +93,7 @@ def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Miss
         physical = _over(load_scenario(base).to_table(), physical)
     scenario = _at_its_epoch(read_scenario(physical, path.name, path.parent))
     _check(flight, scenario, path.name)
-    return Mission(path=path.resolve(), scenario=scenario, flight=flight)
+    return Mission(path=path.resolve(), scenario=scenario, flight=flight, overrides=dict(overrides or {}))
 
 
 def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
