@@ -39,7 +39,7 @@ def draw_episode(scenario: Scenario, timeline: Timeline, seed: int) -> Episode:
     if power.initial_charge_max_frac > share:
         share += (power.initial_charge_max_frac - share) * rng.random()
     arrived = _draw_arrivals(scenario, timeline, first, rng)
-    shift, energy, time = _draw_models(scenario, slots, rng)
+    shift, energy, time = _draw_models(scenario, timeline, rng)
     return Episode(seed, first, slots, timeline.plant.capacity_j * share, arrived, shift, energy, time)
 
 
@@ -78,13 +78,12 @@ def _draw_patches(scenario: Scenario, covers: tuple[str, ...], slots: int, rng: 
     return factor
 
 
-def _draw_models(scenario: Scenario, slots: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
-    models = scenario.pool.models
-    low = np.array([[m.accuracy_min_frac, m.energy_min_j, m.time_min_s] for m in models]).T
-    high = np.array([[m.accuracy_max_frac, m.energy_max_j, m.time_max_s] for m in models]).T
-    middle, width = 0.5 * (low + high), high - low
+def _draw_models(
+    scenario: Scenario, timeline: Timeline, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    middle, width = timeline.models
     if scenario.pool.draw == "mean":
-        return np.zeros((1, len(models))), middle[1][None, :], middle[2][None, :]
-    u = rng.random((3, slots, len(models))) - 0.5
+        return np.zeros((1, middle.shape[1])), middle[1:2], middle[2:3]
+    u = rng.random((3, timeline.episode_slots, middle.shape[1])) - 0.5
     accuracy, energy, time = u * width[:, None, :]
     return accuracy, energy + middle[1], time + middle[2]

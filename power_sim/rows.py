@@ -96,6 +96,10 @@ def live_row(craft: Craft, ahead_value: float, ahead_net_j: float, accuracy_floo
         best_per_j,
         min(energy),
     )
+    if not waiting:  # nothing to do: every option's block is known, and half of an orbit looks like this
+        for a, e in zip(accuracy, energy):  # noqa: B905
+            row += (0.0, a, 0.0, 0.0, 0.0, 0.0, 0.0, a / e / best_per_j)
+        return row
     for a, e, t, n in zip(accuracy, energy, craft.time_s, tile):  # noqa: B905  equal by construction, and hot
         row += _option_features(
             scales, budget_j, seconds, waiting, accuracy_floor_frac, a, e, t, n, best_right, best_per_j

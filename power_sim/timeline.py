@@ -62,6 +62,8 @@ class Timeline:
     """(covers,): 1 where leftovers wait, else 0."""
     accuracy: FloatArray
     """(options, covers)."""
+    models: FloatArray
+    """(2, 3, options): middle and width of the ranges of accuracy, joules and seconds."""
     expected_value: FloatArray
     net_sum_j: FloatArray
     """(slots + 1,): running sum of harvest less load."""
@@ -143,6 +145,9 @@ def timeline_along(scenario: Scenario, track: Track) -> Timeline:
     sink_c = heat.eclipse_sink_c + (heat.sunlit_sink_c - heat.eclipse_sink_c) * track.sunlit_frac
     classes = scenario.workload.covers
     accuracy = np.array([[m.accuracy_on_frac(n, classes[n].classes) for n in names] for m in scenario.pool.models])
+    pool = scenario.pool.models
+    low = np.array([[m.accuracy_min_frac, m.energy_min_j, m.time_min_s] for m in pool]).T
+    high = np.array([[m.accuracy_max_frac, m.energy_max_j, m.time_max_s] for m in pool]).T
     return Timeline(
         plant=plant,
         episode_slots=episode,
@@ -167,6 +172,7 @@ def timeline_along(scenario: Scenario, track: Track) -> Timeline:
         value=value,
         queued=queued,
         accuracy=accuracy,
+        models=np.stack([0.5 * (low + high), high - low]),
         expected_value=expected,
         net_sum_j=np.concatenate([[0.0], np.cumsum(net)]),
         value_sum=np.concatenate([[0.0], np.cumsum(expected)]),

@@ -250,3 +250,27 @@ def test_import_needs_neither_gymnasium_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_copies_that_fall_out_of_step_still_fly_their_own_missions() -> None:
+    overrides = {**SHORT, "power.bus_w": "25", "power.initial_charge_min_frac": "0.2"}
+    scenario, copies = load_scenario("cubesat-6u", overrides), 4
+    vector, env = VectorSimulator(scenario, copies, seed=9, missions=16), OrbitEnergyEnv(scenario)
+    rng = np.random.default_rng(0)
+    rows, steps, actions = [vector.reset()[0]], [], rng.integers(vector.actions, size=(160, copies))
+    for choice in actions:
+        steps.append(vector.step(choice))
+        rows.append(steps[-1].observation)
+    ends = np.array([step.terminated for step in steps])
+    assert ends.any()
+    assert not (ends == ends[:, :1]).all()
+    for copy in range(copies):
+        mission = 0
+        seen, _ = env.reset(seed=9 + copy)
+        for t in range(len(steps)):
+            assert np.array_equal(seen, rows[t][copy])
+            seen, reward, terminated, truncated, _ = env.step(actions[t][copy])
+            assert reward == pytest.approx(steps[t].reward[copy], rel=1e-12)
+            if terminated or truncated:
+                mission += 1
+                seen, _ = env.reset(seed=9 + (copy + copies * mission) % 16)
