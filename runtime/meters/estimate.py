@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ..errors import EngineError
@@ -13,6 +14,7 @@ class EstimateMeter:
 
     rails: tuple[str, ...] = ("profile",)
     kind: str = "estimated"
+    error_frac: float = math.inf
     _total_j: float = field(default=0.0, init=False)
 
     def spend(self, tile: int, energy_j_per_tile: float) -> None:

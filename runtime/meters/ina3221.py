@@ -6,32 +6,21 @@ Each monitor folder holds ``inN_label``, ``inN_input`` (bus voltage, mV) and ``c
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import EngineError
+from .sampled import SampledMeter
 
 INA3221_ROOT = Path("/sys/bus/i2c/drivers/ina3221")
+ERROR_FRAC = 0.015
+"""Gain errors of bus and shunt reading (0.25 % each, TI SBOS576) and a 1 % shunt resistor. The
+offset of the shunt reading (80 µV: 16 mA at 5 mOhm) comes on top; it matters below some 100 mA."""
 _MODULE_INPUT = "VDD_IN"
 _AGX_ORIN = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO")
 """Summed as the authors of published AGX Orin logs do. The memory rail may be fed from VIN_SYS_5V0 (in those logs the
 two move together): then the sum is some 10 % high. It errs towards more joules, never towards fewer."""
-
-
-class Channel(Protocol):
-    """Anything whose power can be read: a rail, or a recording of one."""
-
-    @property
-    def name(self) -> str:
-        """The label of the supply."""
-        ...
-
-    def power_w(self) -> float:
-        """Power now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,48 +71,7 @@ def total_rails(rails: Sequence[Rail]) -> tuple[Rail, ...]:
 
 
 @dataclass
-class Ina3221Meter:
-    """Integrates the power of some rails over time, by trapezoids between readings.
+class Ina3221Meter(SampledMeter):
+    """Integrates the power of INA3221 rails; see ``SampledMeter``."""
 
-    A reading is taken at each ``energy_j`` and, while ``sampling`` runs, every ``period_s`` in the background: without
-    it, what happens between two calls is taken to change linearly.
-    """
-
-    channels: Sequence[Channel]
-    clock: Callable[[], float]
-    """Monotonic seconds."""
-    kind: str = field(default="measured", init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _stop: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _total_j: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        self.rails = tuple(rail.name for rail in self.channels)
-        self._last_s, self._last_w = self.clock(), self.power_w()
-
-    def power_w(self) -> float:
-        """Sum over the rails, now."""
-        return sum(rail.power_w() for rail in self.channels)
-
-    def energy_j(self) -> float:
-        """Take a reading and return all joules so far."""
-        with self._lock:
-            now_s, now_w = self.clock(), self.power_w()
-            self._total_j += max(now_s - self._last_s, 0.0) * max(now_w + self._last_w, 0.0) / 2
-            self._last_s, self._last_w = now_s, now_w
-            return self._total_j
-
-    def start(self, period_s: float = 0.1) -> threading.Thread:
-        """Read every ``period_s`` in the background until ``stop``."""
-        self._stop.clear()
-        thread = threading.Thread(target=self._sample, args=(period_s,), name="ina3221", daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        """End the background readings."""
-        self._stop.set()
-
-    def _sample(self, period_s: float) -> None:
-        while not self._stop.wait(period_s):
-            self.energy_j()
+    error_frac: float = ERROR_FRAC

@@ -25,6 +25,15 @@ class PowerMeter(Protocol):
         ...
 
 
+class RatedMeter(PowerMeter, Protocol):
+    """A meter that states its error."""
+
+    @property
+    def error_frac(self) -> float:
+        """Worst error of a reading as a share of it; infinite for an estimate, whose error nobody measured."""
+        ...
+
+
 @dataclass
 class ReplayMeter:
     """Plays back readings that were recorded on a board; the last one stands once all are played."""
@@ -32,6 +41,8 @@ class ReplayMeter:
     readings_j: Iterator[float]
     rails: tuple[str, ...] = ("recorded",)
     kind: str = "measured"
+    error_frac: float = 0.05
+    """Of the instrument that recorded."""
     _last_j: float = field(default=0.0, init=False)
 
     def energy_j(self) -> float:
