@@ -1,6 +1,19 @@
-"""What rasterio raises when GDAL or PROJ fails: its own errors, and GDAL's, which share no base with them."""
+"""GDAL below rasterio: what it raises when it fails, and how much memory it may keep."""
 
 from __future__ import annotations
+
+from functools import lru_cache
+
+CACHE_BYTE = 64 * 2**20
+"""Enough for a row of tiles of a wide scene. GDAL by itself would keep up to 5 % of the machine's memory."""
+
+
+@lru_cache(maxsize=1)
+def bound_cache() -> None:
+    """Hold GDAL's block cache, which all files of the process share, to ``CACHE_BYTE``. Only the first call does it."""
+    from rasterio._env import set_gdal_config
+
+    set_gdal_config("GDAL_CACHEMAX", CACHE_BYTE)
 
 
 def gdal_errors() -> tuple[type[Exception], ...]:

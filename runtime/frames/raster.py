@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import FrameError
 from ..frame import BoolArray, Patch, read_square
-from ..gdal import gdal_errors, one_line
+from ..gdal import bound_cache, gdal_errors, one_line
 from ..georeference import Box
 from ..records import UInt8Array
 from .bands import canonical_name, name_bands
@@ -33,8 +33,7 @@ _DRIVERS = {  # by the first bytes of the file. No VRT: a scene must not name ot
     b"\0\0\0\x0cjP  \r\n\x87\n": "JP2OpenJPEG",
     b"\xff\x4f\xff\x51": "JP2OpenJPEG",
 }
-_BLOCK_LIMIT_BYTE = 256 * 2**20
-_CACHE_BYTE = 32 * 2**20
+_BLOCK_LIMIT_BYTE = 64 * 2**20
 
 
 class RasterFrame:
@@ -58,15 +57,13 @@ class RasterFrame:
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
         """Pixels of a window as uint8; see ``Frame.window``."""
-        from rasterio import Env
         from rasterio.windows import Window
 
         window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
         try:
-            with Env(GDAL_CACHEMAX=_CACHE_BYTE):  # GDAL would keep up to 5 % of the machine's memory
-                if self._palette is not None:
-                    return Patch(_expand(self._dataset.read(1, window=window), self._palette, bands))
-                return self._decode(window, [band + 1 for band in bands])
+            if self._palette is not None:
+                return Patch(_expand(self._dataset.read(1, window=window), self._palette, bands))
+            return self._decode(window, [band + 1 for band in bands])
         except gdal_errors() as error:
             raise FrameError(_broken(self.frame_id, box, error)) from error
 
@@ -130,6 +127,7 @@ def _open(file: Path) -> Any:
     from rasterio.errors import NotGeoreferencedWarning
 
     driver = _driver(file)
+    bound_cache()
     with _refusing(file), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(str(file.resolve()), driver=driver)

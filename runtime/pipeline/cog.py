@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..gdal import gdal_errors, one_line
+from ..gdal import bound_cache, gdal_errors, one_line
 from ..georeference import Box, Georeference, MapGeoreference
 from ..records import UInt8Array
 from .files import whole_path
 
-_CACHE_BYTE = 32 * 2**20
 _BLOCK_PX = 256
 
 
@@ -66,9 +65,10 @@ def cog(
         "BIGTIFF": "IF_SAFER",
         "nodata": nodata,
     }
+    bound_cache()
     with whole_path(target) as finished, whole_scratch(target) as scratch:
         try:
-            with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTE):
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 with rasterio.open(scratch, "w", **layout) as dataset:
                     _place(dataset, georeference)

@@ -10,13 +10,14 @@ from typing import TextIO
 
 from exporters.package import PackageInfo
 
-from ..georeference import geometry_of
+from ..georeference import geometry_of, rings_of
+from ..georeference.rings import Float64Array, closed_rings
 from ..records import Footprint
 
 _POLYGON = '{"type": "Polygon", "coordinates": [[' + ", ".join(["[%.7f, %.7f]"] * 5) + "]]}"
 _FEATURE = (
-    '{{"type": "Feature", "id": "{}", "geometry": {}, "properties": {{"class": {}, "class_id": {}, "score": {}, '
-    '"unsure": {}, {}, "tile": [{}, {}], "px_bbox": [{}]{}}}}}'
+    '%s{"type": "Feature", "id": "%s", "geometry": %s, "properties": {"class": %s, "class_id": %d, "score": %r, '
+    '"unsure": %s, %s, "tile": [%d, %d], "px_bbox": [%.8g, %.8g, %.8g, %.8g]%s}}'
 )
 
 
@@ -39,7 +40,7 @@ class FeatureWriter:
     def write(
         self,
         identity: str,
-        footprint: Footprint | None,
+        geometry: str,
         class_id: int,
         score: float,
         tile_px: tuple[int, int],
@@ -48,31 +49,26 @@ class FeatureWriter:
     ) -> None:
         """One feature. ``tile_px``: row, column; ``px_bbox``: left, top, right, bottom; ``error_m``: of its place."""
         self._file.write(
-            self._separator
-            + _FEATURE.format(
-                identity,
-                geometry_text(footprint),
-                self._names[class_id],
-                class_id,
-                repr(round(score, 6)),
-                "true" if score < self._min_score else "false",
-                self._shared,
-                *tile_px,
-                ", ".join(f"{side:g}" if side == int(side) else f"{side:.2f}" for side in px_bbox),
+            _FEATURE
+            % (
+                *(self._separator, identity, geometry, self._names[class_id], class_id, round(score, 6)),
+                *("true" if score < self._min_score else "false", self._shared, *tile_px, *px_bbox),
                 "" if error_m is None else f', "loc_err_m": {error_m:.2f}',
             )
         )
         self._separator = ",\n"
 
 
-def geometry_text(footprint: Footprint | None) -> str:
-    """``geometry_of`` as JSON text with seven decimals: a centimetre."""
-    if footprint is None:
-        return "null"
-    ring = footprint.ring_deg
-    if len(ring) == 5 and all(-180.0 <= lon <= 180.0 for lon, _ in ring):
-        return _POLYGON % tuple(value for corner in ring for value in corner)
-    return json.dumps(geometry_of(footprint))
+def geometry_texts(lon_deg: Float64Array, lat_deg: Float64Array) -> list[str]:
+    """GeoJSON polygons, as text with seven decimals (a centimetre), of (n, 4) corners.
+
+    The same as ``geometry_of(Footprint(ring_of(corners)))``, at a tenth of its cost away from antimeridian and poles.
+    """
+    rings = closed_rings(lon_deg, lat_deg)
+    if rings is None:
+        found = [geometry_of(Footprint(ring)) for ring in rings_of(lon_deg, lat_deg)]
+        return [json.dumps(geometry) for geometry in found]
+    return [_POLYGON % tuple(flat) for flat in rings.reshape(len(rings), -1).tolist()]
 
 
 def rfc3339(unix_s: float | None) -> str | None:

@@ -17,15 +17,14 @@ from exporters.package import ModelPackage
 
 from ..engines import Engine
 from ..frame import Frame
-from ..georeference import outlines
 from ..georeference.place import corners_of
 from ..georeference.rings import Float64Array
-from ..records import FloatArray, Footprint, TileOutcome
+from ..records import FloatArray, TileOutcome
 from ..tasks import Boxes, Classifier, Detector, ImageTask, StreamingMerge, product_id
 from ..tasks.detect import box_id
 from ..tiles import Window
 from .cog import Canvas, cog
-from .geojson import FeatureWriter
+from .geojson import FeatureWriter, geometry_texts
 
 
 class Sink(Protocol):
@@ -61,6 +60,8 @@ class PluginTask(Protocol):
         ...
 
 
+SETTLE_BOX = 2048
+"""Boxes that wait before those above the present row are settled: less often costs less, and this many fit anywhere."""
 SceneTask = Classifier | Detector | ImageTask | PluginTask
 
 
@@ -83,13 +84,15 @@ class FeatureSink:
 
     def placed(
         self, corners_px: Float64Array, middles_px: Float64Array
-    ) -> tuple[Sequence[Footprint | None], Sequence[float | None]]:
-        """Outlines and standard errors of places, None where the frame does not know them."""
+    ) -> tuple[Sequence[str], Sequence[float | None]]:
+        """Polygons of (n, 4, 2) corners and standard errors of places, as far as the frame knows them."""
         place, count = self._frame.georeference, len(corners_px)
-        if place is None:
-            return [None] * count, [None] * count
+        if place is None or not count:
+            return ["null"] * count, [None] * count
+        lon, lat = place.to_wgs84(corners_px[..., 0].ravel(), corners_px[..., 1].ravel())
         error_m = place.error_m(middles_px[:, 0], middles_px[:, 1])
-        return outlines(place, corners_px), [None] * count if error_m is None else error_m.tolist()
+        polygons = geometry_texts(lon.reshape(count, 4), lat.reshape(count, 4))
+        return polygons, [None] * count if error_m is None else error_m.tolist()
 
 
 class LabelSink(FeatureSink):
@@ -141,9 +144,9 @@ class BoxSink(FeatureSink):
         refs = [window.ref for window in windows]
         boxes, outcomes = self._task.decode(refs, raw, self._frame.width_px, self._height_px())
         for row_px in dict.fromkeys(ref.row_px for ref in refs):
-            if row_px != self._row_px:
+            if row_px != self._row_px and self._merge.waiting >= SETTLE_BOX:
                 self._write(self._merge.settle(row_px))
-                self._row_px = row_px
+            self._row_px = row_px
             self._merge.add(boxes.take(boxes.tile_px[:, 0] == row_px))
         return outcomes
 
@@ -160,19 +163,15 @@ class BoxSink(FeatureSink):
         frame, info = self._frame, self._task.package.info
         corners = corners_of(boxes.sides_px[:, [1, 0, 3, 2]])
         places, errors = self.placed(corners, corners.mean(axis=1))
-        sides, tiles, classes = boxes.sides_px.tolist(), boxes.tile_px.tolist(), boxes.class_id.tolist()
-        for number, score in enumerate(boxes.score.tolist()):
-            label = info.classes[classes[number]]
-            identity = box_id(frame.frame_id, sides[number], label, self._task.package.sha256, 0)
-            self._writer.write(
-                identity,
-                places[number],
-                classes[number],
-                score,
-                (tiles[number][0], tiles[number][1]),
-                sides[number],
-                errors[number],
-            )
+        rows = zip(
+            *(boxes.sides_px.tolist(), boxes.tile_px.tolist(), boxes.class_id.tolist(), boxes.score.tolist()),
+            *(places, errors),
+            strict=True,
+        )
+        for sides, (row, col), class_id, score, place, error_m in rows:
+            label = info.classes[class_id]
+            identity = box_id(frame.frame_id, sides, label, self._task.package.sha256, 0)
+            self._writer.write(identity, place, class_id, score, (row, col), sides, error_m)
             self.labels[label] += 1
 
 

@@ -103,11 +103,18 @@ class StreamingMerge:
     def __init__(self, overlap: Overlap) -> None:
         self._overlap = overlap
         self._parts: list[Boxes] = []
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Boxes taken in and not yet decided."""
+        return self._waiting
 
     def add(self, boxes: Boxes) -> None:
         """Take in the boxes of some tiles."""
         if len(boxes):
             self._parts.append(boxes)
+            self._waiting += len(boxes)
 
     def settle(self, front_px: float) -> Boxes:
         """Boxes to keep that nothing below ``front_px`` can change: boxes still to come lie below it altogether."""
@@ -120,7 +127,7 @@ class StreamingMerge:
         keep = np.zeros(len(boxes), dtype=bool)
         keep[_greedy(len(boxes), better, worse)] = True
         rest = boxes.take(open_ones)
-        self._parts = [rest] if len(rest) else []
+        self._parts, self._waiting = [rest] if len(rest) else [], len(rest)
         return boxes.take(keep & ~open_ones)
 
     def finish(self) -> Boxes:

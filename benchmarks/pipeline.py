@@ -1,0 +1,585 @@
+"""The pipeline beside a bare engine and beside SAHI: `make bench-pipeline` writes build/bench/pipeline.json.
+
+Times are CPU seconds of this process, so that other work on the machine changes them little; pairs are measured in
+turn, and the median of their ratios counts. Memory is measured in processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spot_detector import spot_detector
+
+from exporters.package import (
+    Accuracy,
+    Golden,
+    InputSpec,
+    ModelPackage,
+    OutputSpec,
+    PackageInfo,
+    Profile,
+    Thresholds,
+)
+from runtime.engines.onnx_runtime import OnnxEngine
+from runtime.frames import open_frame
+from runtime.pipeline.scene import Cutting, grid_for, run_scene
+from runtime.pipeline.sinks import BoxSink, LabelSink
+from runtime.records import FloatArray, UInt8Array
+from runtime.tasks import Boxes, Classifier, Detector, Overlap, suppress
+from runtime.tiles import cut
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "build" / "bench"
+Figures = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", help="one of " + ", ".join(PARTS))
+    parser.add_argument("--child", nargs=3, metavar=("KIND", "SCENE", "EDGE"), help=argparse.SUPPRESS)
+    parser.add_argument("--huge", action="store_true", help="also a 40,000 x 40,000 scene of 16 bits (3.2 GB on disk)")
+    given = parser.parse_args()
+    if given.child:
+        print(json.dumps(child(*given.child)))
+        return
+    OUT.mkdir(parents=True, exist_ok=True)
+    target = OUT / "pipeline.json"
+    kept = json.loads(target.read_text())["figures"] if given.only and target.is_file() else {}
+    figures: Figures = dict(kept)
+    for name, part in PARTS.items():
+        if given.only in (None, name) and (name != "huge" or given.huge or given.only):
+            figures |= part()
+    result = {"machine": machine(), "commit": commit(), "measured_on": time.strftime("%Y-%m-%d"), "figures": figures}
+    target.write_text(json.dumps(result, indent=1) + "\n")
+    for name, figure in figures.items():
+        bar = f"bar {figure['bar']}" if figure["bar"] is not None else ""
+        met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
+        peer = f"{figure['peer']['name']} {figure['peer']['value']:.4g}" if figure.get("peer") else ""
+        print(f"{name:<38} {figure['value']:>10.4g} {figure['unit']:<22} {bar:<12} {met:<7} {peer}")
+
+
+def figure(
+    value: float,
+    unit: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    peer: tuple[str, float] | None = None,
+) -> dict[str, Any]:
+    """One line of the result."""
+    bar = at_least if at_least is not None else at_most
+    met = None if bar is None else bool(value >= bar if at_least is not None else value <= bar)
+    named = None if peer is None else {"name": peer[0], "value": round(peer[1], 6)}
+    return {"value": round(value, 6), "unit": unit, "bar": bar, "met": met, **({"peer": named} if named else {})}
+
+
+# Packages and scenes
+
+
+def package_of(graph_path: Path, kind: str, edge_px: int, classes: tuple[str, ...], min_score: float) -> ModelPackage:
+    """A package in memory around a graph that only this benchmark uses."""
+    info = PackageInfo(
+        id="bench",
+        version=1,
+        title="benchmark",
+        task="benchmark",
+        network="benchmark",
+        params=0,
+        gmacs=0.0,
+        precision="float32",
+        weights_dtype="float32",
+        gsd_range_m=(0.1, 100.0),
+        classes=classes,
+        input=InputSpec(name="tiles", tile_edge_px=edge_px, bands=("red", "green", "blue")),
+        output=OutputSpec(name="out", kind=kind),
+        thresholds=Thresholds(min_score=min_score),
+        licence="Apache-2.0",
+        training_data="none",
+        training={},
+        created_by={},
+        proofs=(),
+    )
+    accuracy = Accuracy(metric="top1", dataset="none", n=0, value=0.0, ci95=(0, 1), recall_by_class={}, confusion=())
+    golden = Golden(np.zeros((0, 3, edge_px, edge_px), np.uint8), np.zeros((0, 1), np.float32), 1.0)
+    return ModelPackage(graph_path, info, Profile(accuracy=accuracy, measurements=()), golden, "0" * 64, None, {})
+
+
+def session(graph: bytes) -> Any:
+    """One thread, as in flight."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def mobilenet(edge_px: int) -> bytes:
+    """MobileNetV3-Large with seeded weights, uint8 in, normalisation and softmax inside."""
+    path = OUT / f"mobilenet-v3-large-{edge_px}.onnx"
+    if path.is_file():
+        return path.read_bytes()
+    import torch
+
+    from exporters.registry import build_network
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = build_network("mobilenet_v3_large", classes=10)
+
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(self.network((tiles.float() / 255 - 0.45) / 0.25), dim=1)
+
+    torch.manual_seed(7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        buffer = io.BytesIO()
+        torch.onnx.export(
+            Wrapped().eval(),
+            (torch.zeros(2, 3, edge_px, edge_px, dtype=torch.uint8),),
+            buffer,
+            dynamo=False,
+            opset_version=18,
+            input_names=["tiles"],
+            output_names=["out"],
+            dynamic_axes={"tiles": {0: "n"}, "out": {0: "n"}},
+        )
+    path.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def scene(name: str, height: int, width: int, *, dtype: str = "uint8", bands: int = 3, tiled: bool = False) -> Path:
+    """A striped, uncompressed GeoTIFF with bright spots on noise; made once."""
+    path = OUT / f"{name}.tif"
+    if path.is_file():
+        return path
+    import rasterio
+    from rasterio.windows import Window
+
+    layout: dict[str, Any] = {"blockxsize": 256, "blockysize": 256, "tiled": True} if tiled else {}
+    shape = {"dtype": dtype, "count": bands, "height": height, "width": width}
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 5.3e6)}
+    profile = {
+        "driver": "GTiff",
+        "BIGTIFF": "IF_SAFER",
+        **shape,
+        **place,
+        **({"photometric": "rgb"} if bands == 3 else {}),
+        **({"nodata": 0} if dtype == "uint16" else {}),
+        **layout,
+    }
+    rng = np.random.default_rng(7)
+    with rasterio.open(path, "w", **profile) as target:
+        for top in range(0, height, 512):
+            rows = min(512, height - top)
+            pixels = rng.integers(20, 60, (bands, rows, width), dtype=np.uint8).astype(dtype)
+            for _ in range(rows * width // 12_000):
+                row, col = rng.integers(0, rows - 8), rng.integers(0, width - 8)
+                pixels[:, row : row + 8, col : col + 8] = rng.integers(170, 250)
+            target.write(pixels * (200 if dtype == "uint16" else 1), window=Window(0, top, width, rows))
+    return path
+
+
+# P7
+
+
+class Recorded:
+    """Answers without computing: what is left of the time is ours."""
+
+    name, provider = "recorded", "none"
+
+    def __init__(self, answers: FloatArray) -> None:
+        self.answers = answers
+
+    def infer(self, batch: UInt8Array) -> FloatArray:
+        """As many answers as tiles."""
+        return self.answers[: len(batch)]
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def cpu_s(work: Callable[[], Any]) -> float:
+    """CPU seconds of one run, all threads together."""
+    started_s = time.process_time()
+    work()
+    return time.process_time() - started_s
+
+
+def sink_of(package: ModelPackage, engine: Any, frame: Any, overlap: Overlap | None = None) -> LabelSink | BoxSink:
+    """A sink into memory that is thrown away."""
+    if package.info.output.kind == "boxes":
+        return BoxSink(io.StringIO(), frame, Detector(engine=engine, package=package, overlap=overlap or Overlap()))
+    return LabelSink(io.StringIO(), frame, Classifier(engine=engine, package=package))
+
+
+def run(package: ModelPackage, engine: Any, path: Path, **cutting: Any) -> BoxSink | LabelSink:
+    """A scene from the file to features, in one thread unless told otherwise."""
+    with open_frame(path) as frame:
+        sink = sink_of(package, engine, frame)
+        run_scene(frame, package, engine, sink, Cutting(**{"ahead_batch": 0, **cutting}))
+    return sink
+
+
+def throughput(edge_px: int, graph: bytes, repeats: int) -> tuple[float, float]:
+    """Share of the bare loop's tiles per CPU second that the pipeline reaches, and the bare loop's tiles/s."""
+    package = package_of(Path(), "probabilities", edge_px, tuple("abcdefghij"), 0.0)
+    path = scene("p7-3000", 3000, 3000)
+    running = session(graph)
+    engine = OnnxEngine(running, "bench", "cpu", (3, edge_px, edge_px))
+    with open_frame(path) as frame:
+        grid = grid_for(frame, package, 0)
+        tiles = [batch.pixels.copy() for batch in cut(frame, (w.ref for w in grid), (0, 1, 2), batch=32)]
+    feed = running.get_inputs()[0].name
+    ratios, bare = [], []
+    for _ in range(repeats):
+        bare.append(cpu_s(lambda: [running.run(None, {feed: batch}) for batch in tiles]))
+        ratios.append(bare[-1] / cpu_s(lambda: run(package, engine, path)))
+    return statistics.median(ratios), len(grid) / min(bare)
+
+
+def p7() -> Figures:
+    """P7: against a bare loop, and what each tile costs beside inference."""
+    wide, wide_rate = throughput(224, mobilenet(224), 5)
+    small, small_rate = throughput(64, mobilenet(64), 5)
+    found = {
+        "P7 tiles/s share at 224 px": figure(
+            wide, "of bare session.run", at_least=0.95, peer=("bare tiles/CPU-s", wide_rate)
+        ),
+        "tiles/s share at 64 px": figure(small, "of bare session.run", peer=("bare tiles/CPU-s", small_rate)),
+    }
+    for edge_px, tiled, bar in ((224, True, 100.0), (224, False, None), (64, False, None)):
+        path = scene("p7-3000-tiled", 3000, 3000, tiled=True) if tiled else scene("p7-3000", 3000, 3000)
+        package = package_of(Path(), "boxes", edge_px, ("spot",), 0.5)
+        rng = np.random.default_rng(3)
+        answers = np.zeros((32, 16, 6), np.float32)
+        corner = rng.uniform(0, edge_px - 14, (32, 4, 2))
+        answers[:, :4, :2], answers[:, :4, 2:4], answers[:, :4, 4] = corner, corner + 12, 0.9
+        with open_frame(path) as frame:
+            tiles = len(grid_for(frame, package, 0))
+        spent = [cpu_s(lambda: run(package, Recorded(answers), path)) for _ in range(15)]  # noqa: B023 - runs at once
+        name = f"{'P7 ' if tiled else ''}overhead per tile, {edge_px} px, {'blocks' if tiled else 'strips'}"
+        found[name] = figure(
+            statistics.median(spent) / tiles * 1e6, "CPU us, 4 boxes each", at_most=bar, peer=("SAHI, published", 76.0)
+        )
+    return found
+
+
+# P8
+
+
+def p8() -> Figures:
+    """P8: a 3000 x 3000 scene end to end with one session, beside SAHI; and equal merged detections."""
+    edge_px, overlap_frac = 256, 0.25
+    path = scene("p7-3000", 3000, 3000)
+    running = session(spot_detector(edge_px))
+    package = package_of(Path(), "boxes", edge_px, ("spot",), 0.4)
+    engine = OnnxEngine(running, "bench", "cpu", (3, edge_px, edge_px))
+    peer = sahi_model(running)
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    overlap_px = int(edge_px * overlap_frac)
+
+    def run_ours() -> None:
+        with open_frame(path) as frame:
+            file = io.StringIO()
+            task = Detector(engine=engine, package=package, overlap=Overlap(rejoin=False))
+            sink = BoxSink(file, frame, task)
+            run_scene(frame, package, engine, sink, Cutting(overlap_px=overlap_px, ahead_batch=0))
+            sink.close_with("{}")
+            ours["features"] = file.getvalue()
+
+    def run_theirs() -> None:
+        theirs["boxes"] = sahi_run(path, peer, edge_px, overlap_frac)
+
+    run_ours(), run_theirs()
+    ratios, rates = [], []
+    with open_frame(path) as frame:
+        tiles = len(grid_for(frame, package, overlap_px))
+    for _ in range(5):
+        ours_s, theirs_s = cpu_s(run_ours), cpu_s(run_theirs)
+        ratios.append(theirs_s / ours_s)
+        rates.append(tiles / ours_s)
+    features = json.loads(ours["features"])["features"]
+    mine = sorted(tuple(round(side) for side in f["properties"]["px_bbox"]) for f in features)
+    other = sorted(tuple(round(side) for side in box) for box in theirs["boxes"])
+    with open_frame(path) as frame:
+        refs = (window.ref for window in grid_for(frame, package, overlap_px))
+        batches = [batch.pixels.copy() for batch in cut(frame, refs, (0, 1, 2), batch=32)]
+    bare_s = min(cpu_s(lambda: [engine.infer(batch) for batch in batches]) for _ in range(3))
+    return {
+        "P8 speed over SAHI": figure(
+            statistics.median(ratios), "x, CPU", at_least=1.3, peer=("our tiles/CPU-s", statistics.median(rates))
+        ),
+        "P8 merged detections equal": figure(float(mine == other), f"1 if all {len(mine)} are", at_least=1.0),
+        "P8 share of the time in session.run": figure(bare_s * statistics.median(rates) / tiles, "of our CPU time"),
+    }
+
+
+def sahi_model(running: Any) -> Any:
+    """SAHI's door to the same session, whole batches at once."""
+    from sahi.models.base import DetectionModel
+    from sahi.prediction import ObjectPrediction
+
+    feed = running.get_inputs()[0].name
+
+    class Spots(DetectionModel):
+        required_packages: list[str] = []  # noqa: RUF012 - SAHI's own shape
+
+        def check_dependencies(self, packages: list[str] | None = None) -> None:
+            """Nothing beside what runs here."""
+
+        def set_device(self, device: str | None = None) -> None:
+            self.device = "cpu"
+
+        def load_model(self) -> None:
+            self.model = running
+            self.category_mapping = {"0": "spot"}
+
+        def perform_inference(self, image: UInt8Array) -> None:
+            self.perform_batch_inference([image])
+
+        def perform_batch_inference(self, images: list[UInt8Array]) -> None:
+            batch = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+            self._original_predictions = running.run(None, {feed: batch})[0]
+            self._batch_images = None
+
+        def _create_object_prediction_list_from_original_predictions(
+            self, shift_amount_list: Any = None, full_shape_list: Any = None
+        ) -> None:
+            found = []
+            for raw, shift, shape in zip(self._original_predictions, shift_amount_list, full_shape_list, strict=True):
+                kept = raw[raw[:, 4] >= 0.4]
+                found.append(
+                    [
+                        ObjectPrediction(
+                            bbox=row[:4].tolist(),
+                            score=float(row[4]),
+                            category_id=0,
+                            category_name="spot",
+                            shift_amount=shift,
+                            full_shape=shape,
+                        )
+                        for row in kept
+                    ]
+                )
+            self._object_prediction_list_per_image = found
+
+    return Spots(confidence_threshold=0.4)
+
+
+def sahi_run(path: Path, model: Any, edge_px: int, overlap_frac: float) -> list[list[float]]:
+    """SAHI from the file to GeoJSON-like text, as its users do it."""
+    import rasterio
+    from rasterio.warp import transform
+    from sahi.predict import get_sliced_prediction
+
+    with rasterio.open(path) as dataset:
+        image = np.ascontiguousarray(dataset.read().transpose(1, 2, 0))
+        affine, crs = dataset.transform, dataset.crs
+    result = get_sliced_prediction(
+        image,
+        model,
+        slice_height=edge_px,
+        slice_width=edge_px,
+        overlap_height_ratio=overlap_frac,
+        overlap_width_ratio=overlap_frac,
+        perform_standard_pred=False,
+        postprocess_type="NMS",
+        postprocess_match_metric="IOU",
+        postprocess_match_threshold=0.5,
+        verbose=0,
+        batch_size=32,
+    )
+    boxes = [found.bbox.to_xyxy() for found in result.object_prediction_list]
+    sides = np.array(boxes).reshape(-1, 4)
+    x, y = sides[:, [0, 0, 2, 2]].ravel(), sides[:, [1, 3, 3, 1]].ravel()
+    lon, lat = transform(crs, "OGC:CRS84", affine.a * x + affine.c, affine.e * y + affine.f)
+    rings = np.stack([lon, lat], axis=1).reshape(-1, 4, 2).tolist()
+    json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+                    "properties": {"class": "spot", "score": found.score.value, "px_bbox": box},
+                }
+                for ring, found, box in zip(rings, result.object_prediction_list, boxes, strict=True)
+            ],
+        }
+    )
+    return boxes
+
+
+# Memory, in processes of their own
+
+
+def child(kind: str, name: str, edge: str) -> dict[str, float]:
+    """Run one scene; the peak above what the loaded and warmed model took."""
+    edge_px, path = int(edge), OUT / f"{name}.tif"
+    running = session(spot_detector(edge_px) if kind == "boxes" else mobilenet(edge_px))
+    engine = OnnxEngine(running, "bench", "cpu", (3, edge_px, edge_px))
+    package = package_of(Path(), kind, edge_px, ("spot",) if kind == "boxes" else tuple("abcdefghij"), 0.4)
+    bands = ("red", "green", "blue")
+    names, limits = ((), None) if name != "huge-40000" else (("red",), (0.0, 51_000.0))
+    if names:
+        package = replace(package, info=replace(package.info, input=replace(package.info.input, bands=("red",) * 3)))
+    engine.infer(np.zeros((32, len(bands), edge_px, edge_px), np.uint8))
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started_s = time.process_time()
+    with open_frame(path, band_names=names, value_range=limits) as frame, (OUT / f".{name}.out").open("w") as file:
+        task = (
+            Detector(engine=engine, package=package) if kind == "boxes" else Classifier(engine=engine, package=package)
+        )
+        sink = BoxSink(file, frame, task) if isinstance(task, Detector) else LabelSink(file, frame, task)
+        tally = run_scene(frame, package, engine, sink, Cutting())
+    (OUT / f".{name}.out").unlink()
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "above_mb": (peak_kib - before_kib) * 1024 / 1e6,
+        "tiles": tally.tiles,
+        "done": tally.done,
+        "cpu_s": time.process_time() - started_s,
+    }
+
+
+def in_child(kind: str, name: str, edge_px: int) -> dict[str, float]:
+    """``child`` in a fresh process."""
+    command = [sys.executable, __file__, "--child", kind, name, str(edge_px)]
+    told: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return told
+
+
+def memory() -> Figures:
+    """P8's second half: the peak does not grow with the scene."""
+    found: Figures = {}
+    for height in (3_000, 30_000):
+        scene(f"memory-{height}", height, 3_000)
+        for kind in ("boxes", "probabilities"):
+            told = in_child(kind, f"memory-{height}", 224)
+            name = "detector" if kind == "boxes" else "MobileNetV3-Large"
+            found[f"peak above the model, {height} lines, {name}"] = figure(told["above_mb"], "MB", at_most=300.0)
+        (OUT / f"memory-{height}.tif").unlink()
+    return found
+
+
+def huge() -> Figures:
+    """40,000 x 40,000 striped pixels of 16 bits, made here, 3.2 GB."""
+    path = scene("huge-40000", 40_000, 40_000, dtype="uint16", bands=1)
+    told = in_child("boxes", "huge-40000", 256)
+    path.unlink()
+    return {
+        "40,000 x 40,000, 16 bit: peak above the model": figure(told["above_mb"], "MB", at_most=300.0),
+        "40,000 x 40,000, 16 bit: tiles done": figure(told["done"], f"of {told['tiles']:.0f}", at_least=told["tiles"]),
+        "40,000 x 40,000, 16 bit: time": figure(told["cpu_s"], "CPU s"),
+    }
+
+
+# P9 and two cores
+
+
+def p9() -> Figures:
+    """P9: 33,337 crowded boxes, beside SAHI's merge and brute force."""
+    from sahi.postprocess.combine import nms
+
+    rng = np.random.default_rng(9)
+    count = 33_337
+    centre, size = rng.uniform(0, 3000, (count, 2)), rng.uniform(20, 60, (count, 2))
+    sides = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+    zeros = np.zeros(count, dtype=np.int64)
+    boxes = Boxes(sides, rng.uniform(0, 1, count), zeros, np.zeros((count, 2), np.int64), zeros.astype(bool))
+    table = np.column_stack([sides, boxes.score, zeros])
+    pairs = [(cpu_s(lambda: suppress(boxes, Overlap())), cpu_s(lambda: nms(table, "IOU", 0.5))) for _ in range(7)]
+    ours, theirs = (statistics.median(pair) for pair in zip(*pairs, strict=True))
+    kept = set(suppress(boxes, Overlap()).tolist())
+    equal = kept == brute_force(boxes)
+    return {
+        "P9 merge time over SAHI's": figure(
+            statistics.median(a / b for a, b in pairs),
+            f"x ({ours * 1e3:.0f} ms)",
+            at_most=1.5,
+            peer=("SAHI ms", theirs * 1e3),
+        ),
+        "P9 keep set of brute force": figure(float(equal), f"1 if all {len(kept)} are", at_least=1.0),
+    }
+
+
+def brute_force(boxes: Boxes) -> set[int]:
+    """The plain loop: each box against all that are left."""
+    left, top, right, bottom = boxes.sides_px.T
+    area, alive, kept = (right - left) * (bottom - top), np.ones(len(boxes), bool), set[int]()
+    for i in np.lexsort((bottom, right, top, left, -boxes.score)).tolist():
+        if not alive[i]:
+            continue
+        kept.add(i)
+        wide = np.minimum(right, right[i]) - np.maximum(left, left[i])
+        high = np.minimum(bottom, bottom[i]) - np.maximum(top, top[i])
+        shared = np.maximum(wide, 0) * np.maximum(high, 0)
+        alive &= ~((shared >= 0.5 * (area + area[i] - shared)) & (shared > 0))
+    return kept
+
+
+def two_cores() -> Figures:
+    """Wall time of one thread over that of two: means something on an idle machine alone, so the load is told."""
+    import os
+
+    path = scene("p7-3000", 3000, 3000)
+    package = package_of(Path(), "probabilities", 224, tuple("abcdefghij"), 0.0)
+    engine = OnnxEngine(session(mobilenet(224)), "bench", "cpu", (3, 224, 224))
+
+    def wall_s(workers: int) -> float:
+        started_s = time.perf_counter()
+        run(package, engine, path, workers=workers, batch=8, ahead_batch=2)
+        return time.perf_counter() - started_s
+
+    wall_s(1)
+    load = os.getloadavg()[0]
+    one, two = min(wall_s(1) for _ in range(4)), min(wall_s(2) for _ in range(4))
+    return {"two cores over one": figure(one / two, f"x, load {load:.1f} before", at_least=1.8)}
+
+
+PARTS: dict[str, Callable[[], Figures]] = {
+    "p7": p7,
+    "p8": p8,
+    "p9": p9,
+    "two_cores": two_cores,
+    "memory": memory,
+    "huge": huge,
+}
+
+
+def machine() -> str:
+    """Processor and cores."""
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    import os
+
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def commit() -> str:
+    """Of the checkout."""
+    ran = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return ran.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()
