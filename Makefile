@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline scenes pool train fit fuzz-daemon deb deb-test sbom clean help
+.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -103,6 +103,12 @@ deb-test: deb ## unpack the .deb into a test root and run what it holds
 
 sbom: venv-dev ## what an installation consists of, and under which licences
 	$(BIN)/python benchmarks/sbom.py
+
+bench-report: venv-dev ## size, speed and first picture of the mission replay, and 30 orbit-days a minute
+	PYTHONPATH=. $(BIN)/python benchmarks/report.py
+
+screenshot: replay ## docs/replay.png: the top of the report of `make replay`, in a headless Chromium
+	$(BIN)/python benchmarks/screenshot.py $(OUT)/report.html docs/replay.png
 
 clean: ## remove what the targets made, the environment excepted
 	rm -rf build dist *.egg-info
