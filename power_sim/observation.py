@@ -9,13 +9,13 @@ the horizons.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dynamics import admitted_tile
-from .frames import FloatArray
-from .ops import SCALAR, Ops, Value
+from .ops import Ops, Value, on_numbers
 from .slot import SlotState
 
 OBSERVATION_LAYOUT = "subsolar-slot-1"
@@ -187,28 +187,37 @@ def steady_features(
     ]
 
 
-def horizon_features(net_sum_j: FloatArray, value_sum: FloatArray, usable_j: float) -> FloatArray:
-    """Return the horizons of sums (..., windows), the last of which covers all that is ahead within the windows."""
-    share = value_sum / np.maximum(value_sum[..., -1:], _TINY)
-    return np.concatenate([np.minimum(np.maximum(net_sum_j / usable_j, -2.0), 2.0), share], axis=-1)
+def horizon_net(ops: Ops, net_sum_j: Value, usable_j: Value) -> Value:
+    """Return a horizon of energy."""
+    return ops.minimum(ops.maximum(net_sum_j / usable_j, -2.0), 2.0)
+
+
+def horizon_value(ops: Ops, value_sum: Value, all_value: Value) -> Value:
+    """Return a horizon of value; ``all_value``: that of the longest window."""
+    return value_sum / ops.maximum(all_value, _TINY)
+
+
+live_numbers = on_numbers(live_features)
+option_numbers = on_numbers(option_features)
+_steady_numbers = on_numbers(steady_features)
+_horizon_net = on_numbers(horizon_net)
+_horizon_value = on_numbers(horizon_value)
+_admitted_tile = on_numbers(admitted_tile)
 
 
 def observe(state: SlotState) -> NDArray[np.float32]:
     """Return the row of a slot, float32 of length ``observation_size(len(state.options))``, all finite."""
-    ops = SCALAR
-    waiting = float(state.waiting_tile)
-    room_j = min(state.budget_j, state.heat_budget_j)
-    options = state.options
-    tile = [admitted_tile(ops, waiting, room_j, state.time_budget_s, o.energy_j, o.time_s) for o in options]
-    ahead_net, ahead_value = state.ahead_net_j[:_REACH], state.ahead_value[:_REACH]
+    waiting, budget_j, seconds = float(state.arrived_tile + state.queued_tile), state.budget_j, state.time_budget_s
+    options, tile = state.options, _tiles_that_fit(state)
+    net = [*accumulate(state.ahead_net_j[:_REACH])] or [0.0]
+    value = [*accumulate(state.ahead_value[:_REACH])] or [0.0]
     scales = Scales(state.capacity_j, state.reserve_j, state.temperature_limit_k)
-    best_right_tile = max((t * o.accuracy_frac for o, t in zip(options, tile, strict=True)), default=0.0)
-    best_per_j = max((o.accuracy_frac / o.energy_j for o in options), default=_TINY)
-    live = live_features(
-        ops,
+    best_right_tile = max([t * o.accuracy_frac for o, t in zip(options, tile, strict=True)], default=0.0)
+    best_per_j = max([o.accuracy_frac / o.energy_j for o in options], default=_TINY)
+    row = live_numbers(
         scales,
         state.charge_j,
-        state.budget_j,
+        budget_j,
         state.temperature_k,
         state.heat_budget_j,
         waiting,
@@ -216,30 +225,30 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         float(state.backlog_byte),
         float(state.downlink_byte),
         state.value_per_correct,
-        sum(ahead_value),
-        state.harvest_j - state.load_j + sum(ahead_net),
+        value[-1],
+        state.harvest_j - state.load_j + net[-1],
         best_per_j,
-        min((o.energy_j for o in options), default=0.0),
+        min([o.energy_j for o in options], default=0.0),
     )
-    for option, fits in zip(options, tile, strict=True):
-        block = option_features(
-            ops,
+    floor_frac = state.accuracy_floor_frac
+    for o, fits in zip(options, tile, strict=True):
+        accuracy, energy_j, time_s = o.accuracy_frac, o.energy_j, o.time_s
+        block = option_numbers(
             scales,
-            state.budget_j,
-            state.time_budget_s,
+            budget_j,
+            seconds,
             waiting,
-            state.accuracy_floor_frac,
-            option.accuracy_frac,
-            option.energy_j,
-            option.time_s,
+            floor_frac,
+            accuracy,
+            energy_j,
+            time_s,
             fits,
             best_right_tile,
             best_per_j,
         )
-        live += [0.0, *block[1:]] if not option.healthy else block
+        row += block if o.healthy else [0.0, *block[1:]]
     usable_j = max(state.capacity_j - state.reserve_j, 1.0)
-    steady = steady_features(
-        ops,
+    row += _steady_numbers(
         usable_j,
         state.duration_s,
         state.harvest_j,
@@ -249,13 +258,19 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         state.sunrise_in_s,
         state.pass_s,
         state.pass_in_s,
-        state.accuracy_floor_frac,
+        floor_frac,
         1.0 if state.may_idle else 0.0,
         float(len(state.ahead_net_j)),
     )
-    net_sum_j = np.array([sum(ahead_net[:window]) for window in WINDOWS_SLOT])
-    value_sum = np.array([sum(ahead_value[:window]) for window in WINDOWS_SLOT])
-    return np.concatenate([live, steady, horizon_features(net_sum_j, value_sum, usable_j)]).astype(np.float32)
+    last = len(net) - 1
+    row += [_horizon_net(net[min(window - 1, last)], usable_j) for window in WINDOWS_SLOT]
+    row += [_horizon_value(value[min(window - 1, last)], value[-1]) for window in WINDOWS_SLOT]
+    return np.array(row, dtype=np.float32)
+
+
+def _tiles_that_fit(state: SlotState) -> list[float]:
+    room_j, waiting, seconds = min(state.budget_j, state.heat_budget_j), float(state.waiting_tile), state.time_budget_s
+    return [_admitted_tile(waiting, room_j, seconds, o.energy_j, o.time_s) for o in state.options]
 
 
 def action_mask(state: SlotState) -> NDArray[np.bool_]:
@@ -265,13 +280,9 @@ def action_mask(state: SlotState) -> NDArray[np.bool_]:
     is not
     allowed, every option is open.
     """
-    room_j = min(state.budget_j, state.heat_budget_j)
-    waiting = float(state.waiting_tile)
     fits = [
-        option.healthy
-        and option.accuracy_frac >= state.accuracy_floor_frac
-        and admitted_tile(SCALAR, waiting, room_j, state.time_budget_s, option.energy_j, option.time_s) >= 1.0
-        for option in state.options
+        option.healthy and option.accuracy_frac >= state.accuracy_floor_frac and tile >= 1.0
+        for option, tile in zip(state.options, _tiles_that_fit(state), strict=True)
     ]
     if state.may_idle:
         return np.array([*fits, True])

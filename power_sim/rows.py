@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 
 from .craft import Craft
 from .frames import FloatArray
-from .observation import WINDOWS_SLOT, horizon_features, live_features, option_features, steady_features
-from .ops import VECTOR, on_numbers
+from .observation import WINDOWS_SLOT, horizon_net, horizon_value, live_numbers, option_numbers, steady_features
+from .ops import VECTOR
 from .scenario import Scenario
 from .timeline import Timeline
-
-_live_features = on_numbers(live_features)
-_option_features = on_numbers(option_features)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +67,8 @@ class SteadyRows:
         value = line.value_sum[stop] - line.value_sum[begin]
         block = self._block[at]
         block[..., -1] = self._ahead
-        rows = np.concatenate([block, horizon_features(net, value, self._usable_j).astype(np.float32)], axis=-1)
+        horizons = horizon_net(VECTOR, net, self._usable_j), horizon_value(VECTOR, value, value[..., -1:])
+        rows = np.concatenate([block, *horizons], axis=-1, dtype=np.float32)
         return Steady(rows, value[..., -1], net[..., -1] + self._net_j[at])
 
 
@@ -80,7 +78,7 @@ def live_row(craft: Craft, ahead_value: float, ahead_net_j: float, accuracy_floo
     accuracy, energy, tile = craft.accuracy_frac, craft.energy_j, craft.tile
     best_right = max(map(mul, tile, accuracy))
     best_per_j = max(map(truediv, accuracy, energy))
-    row = _live_features(
+    row = live_numbers(
         scales,
         craft.charge_j,
         budget_j,
@@ -101,7 +99,7 @@ def live_row(craft: Craft, ahead_value: float, ahead_net_j: float, accuracy_floo
             row += (0.0, a, 0.0, 0.0, 0.0, 0.0, 0.0, a / e / best_per_j)
         return row
     for a, e, t, n in zip(accuracy, energy, craft.time_s, tile):  # noqa: B905  equal by construction, and hot
-        row += _option_features(
+        row += option_numbers(
             scales, budget_j, seconds, waiting, accuracy_floor_frac, a, e, t, n, best_right, best_per_j
         )
     return row

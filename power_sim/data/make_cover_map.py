@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ CITIES = [
 ]  # fmt: skip
 
 
-def decode_rings(topology: dict) -> list[np.ndarray]:
+def decode_rings(topology: dict[str, Any]) -> list[np.ndarray]:
     """Return every ring of the land object as (n, 2) longitude and latitude in degrees."""
     scale, shift = np.array(topology["transform"]["scale"]), np.array(topology["transform"]["translate"])
     arcs = [np.cumsum(np.array(arc), axis=0) * scale + shift for arc in topology["arcs"]]
