@@ -31,9 +31,12 @@ function startStage(state = {}) {
     byId("moment").textContent = `${clock(moment, true)} UTC`;
   }
 
+  // A slot is shown at its middle, or in the middle of its contact.
   const go = (index) => {
     const at = Math.min(Math.max(index, 0), data.t.length - 1);
-    seek(data.t[at] + data.slot_s / 2);
+    const [from, to] = [data.t[at], data.t[at] + data.slot_s];
+    const pass = data.passes.find(([, start, end]) => start < to && end > from);
+    seek(pass ? (Math.max(pass[1], from) + Math.min(pass[2], to)) / 2 : (from + to) / 2);
     charts.keepInView(moment);
   };
 

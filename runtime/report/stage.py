@@ -65,7 +65,7 @@ def _gauges(flight: Digest) -> str:
     tick = '<i id="reserve-tick"></i>' if reserve is not None else ""
     rows = (
         ("battery", "Battery", "battery", tick, f"reserve {100 * reserve:g} %" if reserve is not None else ""),
-        ("joules", "Inference", "joules", "", "of the slot's budget"),
+        ("joules", "Inference", "drawn", "", '<span data-field="budget" data-lead="budget "></span>'),
         ("heat", "Heat", "heat", "", f"limit {limit:g} °C" if limit is not None else ""),
         ("queue", "Tiles waiting", "tiles", "", ""),
     )

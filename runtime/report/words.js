@@ -109,7 +109,6 @@ function wordsOf(index) {
     expected: percent(slot.expected_accuracy_frac),
     energy: `${si(slot.energy_j, "J")} ${slot.energy_kind}`,
     drawn: si(slot.energy_j, "J"),
-    joules: `${si(slot.energy_j, "J")} of ${si(slot.budget_j, "J")}`,
     reward: figure(slot.reward),
     contact: slot.pass_s > 0 ? span(slot.pass_s) : "none",
     sent: `${count(slot.sent_product)} products, ${si(slot.sent_byte, "B")}`,
