@@ -28,7 +28,7 @@ cp "$here/deploy/missions/satellite.toml" "$root/etc/subsolar/mission.toml"
 cp "$here"/deploy/keys/*.pub.pem "$root/etc/subsolar/keys/"
 cp -r "$here/deploy/packages" "$root/usr/share/subsolar/packages"
 cp "$here/docs/install.md" "$here/docs/handbook.md" "$here/LICENSE" "$root/usr/share/doc/subsolar/"
-sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@MINOR@/$minor/" \
+sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@MINOR@/$minor/g" \
     -e "s/@SIZE@/$(du -sk "$root" | cut -f1)/" "$here/deploy/debian/control" > "$root/DEBIAN/control"
 printf '/etc/subsolar/mission.toml\n' > "$root/DEBIAN/conffiles"
 for script in postinst prerm; do

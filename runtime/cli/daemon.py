@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from .common import assignments, cli, json_option, set_option, show
+from .packages import keys
 
 F = Callable[..., Any]
 
@@ -171,3 +172,21 @@ def shadow_model(package: Path | None, mission: Path | None, socket: Path | None
 def trust_keys(rotation: Path, mission: Path | None, socket: Path | None, as_json: bool) -> None:
     """Put a signed key rotation into force."""
     tell(mission, socket, as_json, "rotation {number} is in force: {keys}", "trust", path=str(rotation.resolve()))
+
+
+@keys.command("rotate")
+@click.option("--number", type=click.IntRange(1), required=True, help="Higher than that of the rotation in force.")
+@click.option("--sign-with", "signer", type=click.Path(path_type=Path), required=True, help="Private key trusted now.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), multiple=True, required=True, help="Public key of the new set."
+)
+@click.option("--revoke", multiple=True, metavar="KEY-ID", help="Key that is never to be trusted again.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+def rotate_keys(number: int, signer: Path, keep: tuple[Path, ...], revoke: tuple[str, ...], out: Path) -> None:
+    """Write a signed key rotation; install it aboard with `subsolar models trust`."""
+    from exporters.keys import load_private, load_public
+
+    from ..models import make_rotation
+
+    out.write_bytes(make_rotation(number, [load_public(path) for path in keep], revoke, load_private(signer)))
+    print(f"{out}: rotation {number} with {len(keep)} keys, {len(revoke)} revoked")

@@ -193,12 +193,13 @@ def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[st
 
 
 @cli.command()
+@click.option("--mission", type=click.Path(path_type=Path), help="Look at what this mission file needs, too.")
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(mission: Path | None, as_json: bool) -> None:
     """Say what this machine has, what is missing, and what to do about it."""
     from ..doctor import examine
 
-    findings = examine()
+    findings = examine(mission)
     show({"findings": [asdict(f) for f in findings]}, as_json, "\n".join(f.line() for f in findings))
     if any(not f.good for f in findings):
         raise click.exceptions.Exit(3)
