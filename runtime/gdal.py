@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-CACHE_BYTE = 64 * 2**20
-"""Enough for a row of tiles of a wide scene. GDAL by itself would keep up to 5 % of the machine's memory."""
+CACHE_BYTE = 16 * 2**20, 96 * 2**20
+"""Least and most of GDAL's block cache. By itself it would keep up to 5 % of the machine's memory."""
 
 
-@lru_cache(maxsize=1)
-def bound_cache() -> None:
-    """Hold GDAL's block cache, which all files of the process share, to ``CACHE_BYTE``. Only the first call does it."""
-    from rasterio._env import set_gdal_config
+def grow_cache(row_byte: int, rows: int = 512) -> None:
+    """Let the block cache, which all files of the process share, hold ``rows`` rows of a file, within ``CACHE_BYTE``.
 
-    set_gdal_config("GDAL_CACHEMAX", CACHE_BYTE)
+    A row of tiles is read in strips from left to right: what does not fit is decoded again for each strip.
+    """
+    from rasterio._env import get_gdal_config, set_gdal_config
+
+    least, most = CACHE_BYTE
+    before = int(get_gdal_config("GDAL_CACHEMAX"))
+    wanted = min(max(row_byte * rows, least), most)
+    if before > most or wanted > before:
+        set_gdal_config("GDAL_CACHEMAX", wanted)
 
 
 def gdal_errors() -> tuple[type[Exception], ...]:

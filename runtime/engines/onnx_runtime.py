@@ -90,6 +90,7 @@ def _session(graph: bytes, name: str, provider: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.enable_mem_pattern = False  # as fast without, and MobileNetV3-Large at batch 32 takes 170 MB less
     chain = [wanted] if provider == "cpu" else [wanted, PROVIDERS["cpu"]]
     try:
         with warnings.catch_warnings():

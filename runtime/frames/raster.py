@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import FrameError
 from ..frame import BoolArray, Patch, read_square
-from ..gdal import bound_cache, gdal_errors, one_line
+from ..gdal import gdal_errors, grow_cache, one_line
 from ..georeference import Box
 from ..records import UInt8Array
 from .bands import canonical_name, name_bands
@@ -113,6 +113,7 @@ def open_frame(
     try:
         with _refusing(file):
             _check_size(dataset, file)
+            grow_cache(dataset.width * dataset.count * np.dtype(dataset.dtypes[0]).itemsize)
             names = _names(dataset, band_names, file)
             return RasterFrame(dataset, file, name, names, _scale(dataset, value_range, file))
     except BaseException:
@@ -127,7 +128,6 @@ def _open(file: Path) -> Any:
     from rasterio.errors import NotGeoreferencedWarning
 
     driver = _driver(file)
-    bound_cache()
     with _refusing(file), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(str(file.resolve()), driver=driver)

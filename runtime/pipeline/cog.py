@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..gdal import bound_cache, gdal_errors, one_line
+from ..gdal import gdal_errors, grow_cache, one_line
 from ..georeference import Box, Georeference, MapGeoreference
 from ..records import UInt8Array
 from .files import whole_path
@@ -65,7 +65,7 @@ def cog(
         "BIGTIFF": "IF_SAFER",
         "nodata": nodata,
     }
-    bound_cache()
+    grow_cache(width_px * bands)
     with whole_path(target) as finished, whole_scratch(target) as scratch:
         try:
             with warnings.catch_warnings():
