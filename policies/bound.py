@@ -9,17 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 
-import numpy as np
-
 from power_sim.scenario import Scenario
 from power_sim.simulator import Simulator
-from power_sim.slot import IDLE, SlotState, Work
+from power_sim.slot import IDLE
 from power_sim.timeline import timeline_of
 
-from .decision import Decision, Policy, choose, idle
-from .lookahead import cell_of
-from .programme import NO_SOLVER, Float64Array, mission_of, solve
+from .decision import Policy
+from .programme import NO_SOLVER, mission_of, solve
 from .rules import Greedy
+from .seer import Seer
 from .shield import Shield
 from .survey import survey
 from .worth import worth_of
@@ -65,7 +63,8 @@ def perfect_flight(scenario: Scenario, seed: int, orbits: float | None = None) -
     """
     seen = replace(scenario, pool=replace(scenario.pool, visible=True))
     simulator, worth = Simulator(seen, seed, orbits), worth_of(scenario)
-    seer = None if timeline_of(scenario, orbits).plant.paper else _Seer(scenario, seed, orbits)
+    mission = None if timeline_of(scenario, orbits).plant.paper else mission_of(scenario, seed, orbits)
+    seer = None if mission is None else Seer(mission, mission, worth, solve_every=SOLVE_EVERY_SLOT)
     shield, value, over = Shield(worth), 0.0, False
     policy: Policy = seer or Greedy(worth)
     while not over:
@@ -77,53 +76,3 @@ def perfect_flight(scenario: Scenario, seed: int, orbits: float | None = None) -
             seer.settle(admitted.work.tile)
         value, over = value + outcome.reward, outcome.truncated or outcome.terminated
     return value
-
-
-class _Seer:
-    """Chooses by worth now plus what the optimum would pay for the charge and the tiles that are left."""
-
-    name = "perfect information"
-
-    def __init__(self, scenario: Scenario, seed: int, orbits: float | None) -> None:
-        self._mission, self._worth = mission_of(scenario, seed, orbits), worth_of(scenario)
-        self._cell = cell_of(self._mission.plant)
-        self._queue = np.zeros(self._mission.arrived_tile.shape[1])
-        self._slot = self._solved_at = 0
-        self._prices = solve(self._mission)
-
-    def decide(self, state: SlotState) -> Decision:
-        """Return the option of the best sum."""
-        if self._slot - self._solved_at >= SOLVE_EVERY_SLOT:
-            self._prices = solve(self._mission.rest(self._slot, state.charge_j, self._queue))
-            self._solved_at = self._slot
-        options = survey(state)
-        scores: dict[int | None, float] = {None: self._left(state, IDLE)} if state.may_idle else {}
-        for index in options.allowed:
-            work = options.works[index]
-            scores[index] = self._worth(state, state.options[index], work) + self._left(state, work)
-        best = max(scores, key=lambda index: scores[index], default=None)
-        return idle("worth more later") if best is None else choose(state.options, best, "worth most by the prices")
-
-    def settle(self, tile: int) -> None:
-        """Carry the queue on."""
-        self._queue = self._kept(tile)
-        self._slot += 1
-
-    def _left(self, state: SlotState, work: Work) -> float:
-        """Return what charge and queue are worth after ``work``, at the optimum's prices."""
-        charge_j = self._cell.settled_j(state.charge_j, state.harvest_j - state.load_j - work.energy_j)
-        at = self._slot - self._solved_at
-        worth = charge_j * float(self._prices.charge_per_j[at])
-        if at + 1 < len(self._prices.tile):
-            worth += float(self._kept(work.tile) @ self._prices.tile[at + 1])
-        return worth
-
-    def _kept(self, tile: int) -> Float64Array:
-        """Return the queue after ``tile`` tiles were done, most valuable covers first within its size."""
-        mission = self._mission
-        mix = self._queue + mission.arrived_tile[self._slot]
-        waiting = float(mix.sum())
-        left = np.floor(mix * (1.0 - tile / waiting) * mission.stays) if waiting > 0 else mix
-        room = np.maximum(mission.plant.queue_max_tile - np.concatenate(([0.0], np.cumsum(left)[:-1])), 0.0)
-        kept: Float64Array = np.minimum(left, room)
-        return kept

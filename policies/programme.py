@@ -48,20 +48,34 @@ class Mission:
     sink_k: Float64Array
     """(slots,)."""
 
-    def rest(self, slot: int, charge_j: float, queue_tile: Float64Array) -> Mission:
-        """Return what is left of it at the start of ``slot``, with tiles waiting from before."""
-        arrived = self.arrived_tile[slot:].copy()
+    def rest(self, slot: int, charge_j: float, queue_tile: Float64Array, reach: int) -> Mission:
+        """Return up to ``reach`` slots from ``slot`` on, with tiles waiting from before."""
+        part = slice(slot, slot + reach)
+        arrived = self.arrived_tile[part].copy()
         arrived[0] += queue_tile
         return replace(
             self,
             start_charge_j=charge_j,
             arrived_tile=arrived,
-            gives=self.gives[slot:],
-            energy_j=self.energy_j[slot:],
-            time_s=self.time_s[slot:],
-            net_j=self.net_j[slot:],
-            floor_j=self.floor_j[slot:],
-            sink_k=self.sink_k[slot:],
+            gives=self.gives[part],
+            energy_j=self.energy_j[part],
+            time_s=self.time_s[part],
+            net_j=self.net_j[part],
+            floor_j=self.floor_j[part],
+            sink_k=self.sink_k[part],
+        )
+
+    def with_first(self, other: Mission, slot: int) -> Mission:
+        """Return it with the networks' figures of its first slot as in ``slot`` of another."""
+
+        def first(ours: Float64Array, theirs: Float64Array) -> Float64Array:
+            return np.concatenate((theirs[slot : slot + 1], ours[1:]))
+
+        return replace(
+            self,
+            gives=first(self.gives, other.gives),
+            energy_j=first(self.energy_j, other.energy_j),
+            time_s=first(self.time_s, other.time_s),
         )
 
 
@@ -94,6 +108,22 @@ def mission_of(scenario: Scenario, seed: int, orbits: float | None = None) -> Mi
         net_j=line.harvest_j[part] - line.load_j[part],
         floor_j=line.floor_j[part],
         sink_k=line.sink_k[part],
+    )
+
+
+def expected_mission(scenario: Scenario, seed: int, orbits: float | None = None) -> Mission:
+    """Return what can be expected of the mission of ``seed`` without its draws: mean arrivals, the networks' means."""
+    line, drawn = timeline_of(scenario, orbits), mission_of(scenario, seed, orbits)
+    first, slots = draw_episode(scenario, line, seed).first, len(drawn.net_j)
+    clear_frac = 1.0 - scenario.workload.cloud_mean_frac
+    models = scenario.pool.models
+    return replace(
+        drawn,
+        arrived_tile=line.mean_tile[first : first + slots] * clear_frac,
+        gives=np.broadcast_to(line.value[None, :, None] * line.accuracy.T[None], drawn.gives.shape)
+        / scenario.reward.unit_tile,
+        energy_j=np.broadcast_to([model.energy_j for model in models], drawn.energy_j.shape),
+        time_s=np.broadcast_to([model.time_s for model in models], drawn.time_s.shape),
     )
 
 

@@ -14,10 +14,11 @@ from .learned import learned_policy
 from .lookahead import Lookahead, outlook_of, typical_points_per_j
 from .network import load_policy_file
 from .rules import Barrier, Chance, Fixed, Greedy, Threshold
+from .universal import universal_policy
 from .worth import worth_of
 
 RULES = ("random", "greedy", "threshold", "barrier", "lookahead")
-LEARNED = ("dqn",)
+LEARNED = ("dqn", "universal")
 
 
 def policy_names() -> tuple[str, ...]:
@@ -36,6 +37,8 @@ def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | N
         return _fixed(argument, scenario)
     if kind in LEARNED:
         path = Path(argument) if argument else _shipped(kind, scenario, directory)
+        if kind == "universal":
+            return universal_policy(load_policy_file(path), path.name)
         return learned_policy(kind, load_policy_file(path), scenario, path.name)
     if kind not in RULES or argument:
         close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed"], n=1)
@@ -50,9 +53,9 @@ def fixed_names(scenario: Scenario) -> tuple[str, ...]:
 
 
 def shipped_path(kind: str, scenario: Scenario, directory: Path | None = None) -> Path:
-    """Return where the trained policy of a kind lies for a scenario."""
+    """Return where the trained policy of a kind lies for a scenario; the universal one is the same for all."""
     folder = directory if directory is not None else Path(str(files("policies").joinpath("shipped")))
-    return folder / f"{kind}-{scenario.name}.npz"
+    return folder / ("universal.npz" if kind == "universal" else f"{kind}-{scenario.name}.npz")
 
 
 def _rule(kind: str, scenario: Scenario, seed: int) -> Policy:

@@ -92,8 +92,8 @@ class Barrier:
     """Worth now less a barrier price for each joule: constant time, no forecast.
 
     After Equinox (Erol and Mahajan 2026, arXiv:2604.19958): the price of a joule grows without bound as charge nears
-    the reserve, and work runs where it is worth more. The price is the slope of a logarithmic barrier on the share of the
-    battery above the reserve, nothing for a full battery, ``weight`` times the mission's typical return at one half.
+    the reserve, and work runs where it is worth more. The price is the slope of a logarithmic barrier on the share of
+    the battery above the reserve: nothing for a full battery, ``weight`` times the mission's typical return at a half.
     """
 
     points_per_j: float

@@ -1,0 +1,128 @@
+"""Lessons for a network: states of random missions, each with what every choice would lose against the best.
+
+The teacher knows the slot as it is and expects of the slots ahead what their mean brings, and solves the mission's
+linear programme anew in every slot. It explores now and then, so that the lessons cover more than its own path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from power_sim.observation import OPTION_SIZE, observe
+from power_sim.scenario import Scenario
+from power_sim.simulator import Simulator
+from power_sim.slot import IDLE, SlotState
+
+from .network import FloatArray
+from .programme import expected_mission, mission_of
+from .seer import Seer
+from .survey import survey
+from .universal import SLOT_SIZE, split
+from .worth import worth_of
+
+EXPLORE_FRAC = 0.15
+REACH_SLOT = 64
+"""How far the teacher plans."""
+MOST_OPTIONS = 5
+"""Idling included; lessons of smaller pools are padded with choices that are not open."""
+
+MOST_LOSS = 20.0
+"""Mean slots that one lesson may weigh at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lessons:
+    """Arrays of one entry per state."""
+
+    slot: FloatArray
+    """(n, SLOT_SIZE)."""
+    blocks: FloatArray
+    """(n, MOST_OPTIONS, OPTION_SIZE)."""
+    open: NDArray[np.bool_]
+    """(n, MOST_OPTIONS): which choices are allowed."""
+    loss: FloatArray
+    """(n, MOST_OPTIONS): what a choice loses against the best, in mean slots of its mission; 0 where it is not open."""
+
+    def save(self, path: Path) -> None:
+        """Write the lessons."""
+        np.savez(path, slot=self.slot, blocks=self.blocks, open=self.open, loss=self.loss)
+
+
+def load_lessons(path: Path) -> Lessons:
+    """Return lessons that ``save`` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Lessons(arrays["slot"], arrays["blocks"], arrays["open"], arrays["loss"])
+
+
+def join(parts: Iterable[Lessons]) -> Lessons:
+    """Return all lessons as one."""
+    every = list(parts)
+    return Lessons(
+        np.concatenate([part.slot for part in every]),
+        np.concatenate([part.blocks for part in every]),
+        np.concatenate([part.open for part in every]),
+        np.concatenate([part.loss for part in every]),
+    )
+
+
+def lessons_of(scenario: Scenario, seed: int, *, explore_frac: float = EXPLORE_FRAC) -> Lessons:
+    """Fly the mission of ``seed`` as the teacher and return its lessons, slots without a choice left out."""
+    simulator, worth, rng = Simulator(scenario, seed), worth_of(scenario), np.random.default_rng(seed)
+    coupled = scenario.power.kind != "paper"
+    seer = (
+        Seer(mission_of(scenario, seed), expected_mission(scenario, seed), worth, reach=REACH_SLOT) if coupled else None
+    )
+    rows: list[tuple[FloatArray, FloatArray, NDArray[np.bool_], FloatArray]] = []
+    value = 0.0
+    while simulator.slot < simulator.slots:
+        state = simulator.observe()
+        options = survey(state)
+        choice: int | None = None
+        if state.waiting_tile > 0 and options.allowed:
+            scores: dict[int | None, float] = (
+                seer.scores(state, options)
+                if seer
+                else {i: worth(state, state.options[i], options.works[i]) for i in options.allowed}
+            )
+            rows.append(_lesson(state, scores))
+            explores = rng.random() < explore_frac
+            choice = list(scores)[rng.integers(len(scores))] if explores else max(scores, key=lambda i: scores[i])
+        work = IDLE if choice is None else options.works[choice]
+        outcome = simulator.advance(work, None if choice is None else state.options[choice])
+        value += outcome.reward
+        if seer:
+            seer.settle(work.tile)
+        if outcome.terminated:
+            break
+    return _scaled(rows, max(value / simulator.slots, 1e-9))
+
+
+def _lesson(
+    state: SlotState, scores: dict[int | None, float]
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_], FloatArray]:
+    options = len(state.options)
+    slot, blocks = split(observe(state), options)
+    padded = np.zeros((MOST_OPTIONS, OPTION_SIZE), np.float32)
+    padded[: options + 1] = blocks
+    loss, is_open, best = np.zeros(MOST_OPTIONS, np.float32), np.zeros(MOST_OPTIONS, np.bool_), max(scores.values())
+    for index, worth in scores.items():
+        place = options if index is None else index
+        loss[place], is_open[place] = best - worth, True
+    return slot, padded, is_open, loss
+
+
+def _scaled(rows: list[tuple[FloatArray, FloatArray, NDArray[np.bool_], FloatArray]], slot_value: float) -> Lessons:
+    if not rows:
+        return Lessons(
+            np.zeros((0, SLOT_SIZE), np.float32),
+            np.zeros((0, MOST_OPTIONS, OPTION_SIZE), np.float32),
+            np.zeros((0, MOST_OPTIONS), np.bool_),
+            np.zeros((0, MOST_OPTIONS), np.float32),
+        )
+    slot, blocks, is_open, loss = (np.stack(part) for part in zip(*rows, strict=True))
+    return Lessons(slot, blocks, is_open, np.minimum(loss / np.float32(slot_value), np.float32(MOST_LOSS)))

@@ -1,0 +1,106 @@
+"""One network for any mission and pool: it scores one option at a time, described by what it does, not by its index.
+
+    score(option) = w3 . relu(W2 relu(Wg slot + Wo option + b1) + b2)
+
+``slot`` are the row's live and steady blocks, ``option`` the option's own block; idling is an option that does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from power_sim.observation import LIVE_SIZE, OBSERVATION_LAYOUT, OPTION_SIZE, STEADY_SIZE, observe
+from power_sim.slot import SlotState
+
+from .decision import Decision, choose, idle
+from .errors import PolicyFileError
+from .network import FloatArray, Mlp, PolicyFile
+from .words import charge
+
+SLOT_SIZE = LIVE_SIZE + STEADY_SIZE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Universal:
+    """Takes the allowed option of the best score, or idles where that scores better."""
+
+    network: Mlp
+    """Layers from (slot, option) to a score; the first takes ``SLOT_SIZE`` + ``OPTION_SIZE`` numbers."""
+    name: str = "universal"
+
+    def decide(self, state: SlotState) -> Decision:
+        """Return the option of the best score; an answer that is not a number is left to the shield."""
+        row, options = observe(state), len(state.options)
+        slot, blocks = split(row, options)
+        scores: list[float] = score(self.network, slot, blocks).tolist()
+        open_to = [index for index in range(options) if blocks[index, 0] > 0.0]
+        if state.may_idle or not open_to:
+            open_to.append(options)
+        best = max(open_to, key=scores.__getitem__)
+        others = [index for index in open_to if index != best]
+        reason = f"{_name(state, best)} scores {scores[best]:.2f}"
+        if others:
+            second = max(others, key=scores.__getitem__)
+            reason += f", {_name(state, second)} {scores[second]:.2f}"
+        reason += f", {charge(state)}"
+        return idle(reason) if best == options else choose(state.options, best, reason)
+
+
+def split(row: FloatArray, options: int) -> tuple[FloatArray, FloatArray]:
+    """Return (..., SLOT_SIZE) and (..., options + 1, OPTION_SIZE) of rows; the last block stands for idling."""
+    end = LIVE_SIZE + OPTION_SIZE * options
+    slot: FloatArray = np.concatenate((row[..., :LIVE_SIZE], row[..., end:]), axis=-1)
+    blocks: FloatArray = np.zeros((*row.shape[:-1], options + 1, OPTION_SIZE), np.float32)
+    blocks[..., :options, :] = row[..., LIVE_SIZE:end].reshape(*row.shape[:-1], options, OPTION_SIZE)
+    blocks[..., options, 0] = 1.0
+    return slot, blocks
+
+
+def score(network: Mlp, slot: FloatArray, blocks: FloatArray) -> FloatArray:
+    """Return (..., options + 1) scores; the slot's share of the first layer is computed once for all options."""
+    first = network.weights[0]
+    hidden: FloatArray = blocks @ first[SLOT_SIZE:]
+    hidden += (slot @ first[:SLOT_SIZE] + network.biases[0])[..., None, :]
+    np.maximum(hidden, 0.0, out=hidden)
+    for weight, bias in zip(network.weights[1:-1], network.biases[1:-1], strict=True):
+        hidden = hidden @ weight
+        hidden += bias
+        np.maximum(hidden, 0.0, out=hidden)
+    scores: FloatArray = np.squeeze(hidden @ network.weights[-1], axis=-1)
+    return scores
+
+
+def describe_universal(scenarios: Mapping[str, str], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description that a universal policy's file carries; ``scenarios`` maps names to hashes."""
+    return {
+        "kind": "universal",
+        "layout": OBSERVATION_LAYOUT,
+        "actions": ["each option of the slot", "idle"],
+        "scenario": "any",
+        "scenario_sha256": dict(scenarios),
+        "trained": dict(trained),
+    }
+
+
+def universal_policy(file: PolicyFile, source: str) -> Universal:
+    """Return the policy in a file, or say in a ``PolicyFileError`` why the file holds none for this version."""
+    layout, sizes = file.about.get("layout"), (file.network.inputs, file.network.outputs)
+    kind = file.about.get("kind")
+    if kind != "universal":
+        raise PolicyFileError(f"{source} holds a {kind!r} policy, not a universal one. Ask for {kind}:PATH.")
+    if layout != OBSERVATION_LAYOUT:
+        raise PolicyFileError(
+            f"{source} reads observations of layout {layout!r}, this version makes {OBSERVATION_LAYOUT!r}. "
+            "Train it anew: subsolar train universal"
+        )
+    if sizes != (SLOT_SIZE + OPTION_SIZE, 1):
+        raise PolicyFileError(f"{source} holds a network of {sizes[0]} inputs and {sizes[1]} scores. Train it anew.")
+    return Universal(file.network)
+
+
+def _name(state: SlotState, index: int) -> str:
+    return state.options[index].model if index < len(state.options) else "idle"
