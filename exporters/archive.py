@@ -7,7 +7,8 @@ import tarfile
 from pathlib import Path
 
 from .errors import PackageError
-from .package import MAX_FILE_BYTE, MAX_FILES, ModelPackage, Trust, folder_in_one_step, is_safe_name, load_package
+from .folders import folder_in_one_step
+from .package import MAX_FILE_BYTE, MAX_FILES, ModelPackage, Trust, is_safe_name, load_package
 
 SUFFIX = ".subsolar"
 MAX_TOTAL_BYTE = 1024 * 2**20
@@ -49,6 +50,8 @@ def unpack(
         try:
             with tarfile.open(archive, "r:") as tar:
                 _extract(archive, tar, partial)
+            if archive.stat().st_size % tarfile.RECORDSIZE:
+                raise PackageError(f"{archive} is torn: its size is no whole number of records. Send it again.")
         except (tarfile.TarError, EOFError) as error:
             raise PackageError(f"{archive} is not a whole package archive: {error}. Send it again.") from error
         load_package(partial, trust=trust, allow_unsigned=allow_unsigned, max_power_w=max_power_w)

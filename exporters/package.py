@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import hashlib
 import io
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from numpy.typing import NDArray
 
 from .errors import PackageError
+from .folders import folder_in_one_step
 from .keys import key_id, load_trust
 from .records import (
     SCHEMA,
@@ -53,8 +52,11 @@ __all__ = [
     "Proof",
     "Thresholds",
     "check_envelope",
+    "folder_in_one_step",
     "load_package",
+    "read_files",
     "replace_profile",
+    "sign_package",
     "write_package",
 ]
 
@@ -83,6 +85,8 @@ class Golden:
         worst = float(np.max(np.abs(answers - self.expected)))
         if not worst <= self.tolerance_abs:
             return f"answers differ by {worst:.3g}, allowed {self.tolerance_abs:g}"
+        if answers.ndim != 2:  # boxes and pictures: values alone
+            return None
         changed = int(np.sum(answers.argmax(1) != self.expected.argmax(1)))
         return f"{changed} of {len(answers)} golden tiles change their class" if changed else None
 
@@ -105,9 +109,27 @@ class ModelPackage:
         """The graph on disk. ``read_onnx`` is the way that cannot be changed after the check."""
         return self.path / MODEL
 
-    def read_onnx(self) -> bytes:
-        """The graph, verified against its hash as it is read."""
-        return _read_verified(self.path, MODEL, self.sums[MODEL])
+    def read_onnx(self, engine: str = "cpu") -> bytes:
+        """The graph for ``engine``, verified against its hash as it is read: its variant, else ``model.onnx``."""
+        return self.read(self._file_for(engine))
+
+    def golden_for(self, engine: str) -> Golden:
+        """The golden tiles with what the graph for ``engine`` answers to them."""
+        variant = self.info.variant_for(engine)
+        if variant is None:
+            return self.golden
+        expected = _array(self.path, variant.expected_file, {variant.expected_file: self.read(variant.expected_file)})
+        return Golden(self.golden.tiles, expected, variant.tolerance_abs)
+
+    def read(self, name: str) -> bytes:
+        """A file of the package, verified against its hash as it is read."""
+        if name not in self.sums:
+            raise PackageError(f"{self.path} has no {name}. It was exported without; export it again.")
+        return _read_verified(self.path, name, self.sums[name])
+
+    def _file_for(self, engine: str) -> str:
+        variant = self.info.variant_for(engine)
+        return MODEL if variant is None else variant.file
 
 
 def load_package(
@@ -128,6 +150,7 @@ def load_package(
     profile = from_json(Profile, content[PROFILE], f"{path / PROFILE}")
     golden = _read_golden(path, content)
     _check_contents(path, info, profile, golden)
+    _check_variants(path, info, set(sums))
     if max_power_w is not None:
         check_envelope(profile, max_power_w)
     return ModelPackage(path, info, profile, golden, hashlib.sha256(sums_bytes).hexdigest(), signer, sums)
@@ -142,10 +165,16 @@ def write_package(
     golden: Golden,
     key: Ed25519PrivateKey | None,
     replace: bool = False,
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write a package folder whole or not at all; same input, same bytes. ``key`` None leaves it unsigned."""
+    """Write a package folder whole or not at all; same input, same bytes. ``key`` None leaves it unsigned.
+
+    ``more``: further files by name, such as the graphs that ``info.variants`` names.
+    """
     _check_contents(path, info, profile, golden)
+    _check_variants(path, info, set(more or {}))
     files = {
+        **(more or {}),
         MODEL: onnx,
         INFO: to_json(info),
         PROFILE: to_json(profile),
@@ -158,8 +187,30 @@ def write_package(
 
 def replace_profile(package: ModelPackage, profile: Profile, key: Ed25519PrivateKey | None) -> None:
     """Write the package anew with another profile; the rest keeps its bytes."""
-    files = {name: _read_verified(package.path, name, digest) for name, digest in package.sums.items()}
-    write_files(package.path, {**files, PROFILE: to_json(profile)}, key, replace=True)
+    write_files(package.path, {**read_files(package), PROFILE: to_json(profile)}, key, replace=True)
+
+
+def read_files(package: ModelPackage) -> dict[str, bytes]:
+    """All files of a package but its sums and signature, verified as they are read."""
+    return {name: _read_verified(package.path, name, digest) for name, digest in package.sums.items()}
+
+
+def sign_package(
+    path: Path, key: Ed25519PrivateKey, *, trust: Trust, out: Path | None = None, version: int | None = None
+) -> None:
+    """Sign a package, unsigned or signed by whom ``trust`` knows; with ``version``, as that later version.
+
+    The folder changes at once or not at all; ``out`` leaves the old one where it is. PackageError for a version that
+    is not later: a craft refuses to go back.
+    """
+    package = load_package(path, trust=trust, allow_unsigned=True)
+    files = read_files(package)
+    if version is not None:
+        if version <= package.info.version:
+            raise PackageError(f"{path} is version {package.info.version}; {version} is not later. Give a higher one.")
+        stac = {**package.info.stac, "id": f"{package.info.id}-{version}"}
+        files[INFO] = to_json(dataclasses.replace(package.info, version=version, stac=stac))
+    write_files(out or path, files, key, replace=out is None)
 
 
 def write_files(path: Path, files: Mapping[str, bytes], key: Ed25519PrivateKey | None, *, replace: bool) -> None:
@@ -174,40 +225,6 @@ def write_files(path: Path, files: Mapping[str, bytes], key: Ed25519PrivateKey |
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-
-
-@contextmanager
-def folder_in_one_step(path: Path, *, replace: bool) -> Iterator[Path]:
-    """A folder to fill beside ``path``; it takes the name ``path`` when the block ends well, and vanishes otherwise."""
-    if path.exists() and not replace:
-        raise PackageError(f"{path} exists already. Choose another place, or replace it on purpose.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.part-", dir=path.parent))
-    except OSError as error:
-        raise PackageError(f"Cannot write to {path.parent}: {error.strerror}. Choose a folder you own.") from error
-    try:
-        partial.chmod(0o755)
-        yield partial
-        _move_into_place(partial, path)
-    except OSError as error:
-        raise PackageError(f"Writing {path} failed: {error.strerror}. Nothing was left behind.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _move_into_place(partial: Path, path: Path) -> None:
-    if not path.exists():
-        partial.rename(path)
-        return
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
-    path.rename(old)
-    try:
-        partial.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,10 +376,26 @@ def _check_contents(path: Path, info: PackageInfo, profile: Profile, golden: Gol
         raise PackageError(
             f"{path}: golden tiles are {golden.tiles.dtype} {golden.tiles.shape}, expected uint8 {shape}."
         )
-    wanted = (len(golden.tiles), len(info.classes))
-    if golden.expected.dtype != np.float32 or golden.expected.shape != wanted:
+    wanted = (len(golden.tiles), *_answer_shape(info))
+    found = golden.expected.shape
+    fits = len(found) == len(wanted) and all(want in (0, have) for want, have in zip(wanted, found, strict=True))
+    if golden.expected.dtype != np.float32 or not fits:
         raise PackageError(
-            f"{path}: golden answers are {golden.expected.dtype} {golden.expected.shape}, expected float32 {wanted}."
+            f"{path}: golden answers are {golden.expected.dtype} {golden.expected.shape}, expected float32 {wanted} "
+            "(0: any)."
         )
     if set(profile.accuracy.recall_by_class) != set(info.classes):
         raise PackageError(f"{path}: the profile knows other classes than {INFO}. Profile the package again.")
+
+
+def _answer_shape(info: PackageInfo) -> tuple[int, ...]:
+    """What one tile's answer looks like; 0 stands for any number."""
+    edge = info.input.tile_edge_px
+    shapes = {"boxes": (0, 6), "image": (len(info.bands), edge, edge), "mask": (len(info.classes), edge, edge)}
+    return shapes.get(info.output.kind, (len(info.classes),))
+
+
+def _check_variants(path: Path, info: PackageInfo, present: set[str]) -> None:
+    named = [name for variant in info.variants for name in (variant.file, variant.expected_file)]
+    if missing := sorted(name for name in named if name not in present or not is_safe_name(name)):
+        raise PackageError(f"{path}: {INFO} names {missing}, which {SUMS} does not list. Take the package anew.")

@@ -49,7 +49,69 @@ class Proof:
     mean_abs_diff: float
     tolerance_abs: float
     top1_agreement: float
+    """Share of tiles whose top-1 stays; of pixels for a mask, of boxes that keep their class, 1 for an image."""
     min_top1_agreement: float
+    box_iou_mean: float | None = None
+    """Detectors: mean over the source's boxes of the best overlap with the target's."""
+    psnr_db: float | None = None
+    """Restorers: of the target against the source, peak 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Measured on ``n`` chips the network never saw. ``confusion[i][j]``: chips of class i called j."""
+
+    metric: str
+    dataset: str
+    n: int
+    value: float
+    ci95: tuple[float, float]
+    recall_by_class: dict[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantisation:
+    """How a graph was quantised, kept in ``package.json``."""
+
+    target: str
+    method: str
+    calibration_tiles: int
+    float_layers: tuple[str, ...]
+    """Layers that the sweep left in float, worst first."""
+    quantised_layers: int
+    damage_by_method: dict[str, float]
+    """Mean L1 change of a tile's answer on the tiles that choose, by calibration method, all layers quantised."""
+    damage: float
+    """The same for the graph that ships."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Another graph of the same network, for engines that cannot use ``model.onnx`` well."""
+
+    engine: str
+    """The provider that takes it, such as ``tensorrt``."""
+    file: str
+    expected_file: str
+    """What it answers to the golden tiles."""
+    tolerance_abs: float
+    precision: str
+    accuracy: Accuracy
+    """Top-1 of this graph under ONNX Runtime on the CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorRtReport:
+    """What the lint found for ``versions``; ``result`` stays ``not built: no device`` until one built an engine."""
+
+    result: str
+    file: str
+    versions: tuple[str, ...]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    dla_layers_frac: float
+    """Share of layers that the DLA rules let run there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,26 +142,23 @@ class PackageInfo:
     created_by: dict[str, str]
     proofs: tuple[Proof, ...]
     """From the network as trained, step by step, to the graph that ships."""
+    quantisation: tuple[Quantisation, ...] = ()
+    """How each quantised graph was made; empty for float graphs."""
+    variants: tuple[Variant, ...] = ()
+    tensorrt: TensorRtReport | None = None
+    notes: tuple[str, ...] = ()
+    """What a policy or a person should know, such as that INT8 is slower on this CPU."""
     stac: dict[str, Any] = field(default_factory=dict)
     """A STAC item with the fields of the MLM extension 1.4."""
+
+    def variant_for(self, engine: str) -> Variant | None:
+        """The graph made for that engine, or None: then ``model.onnx`` serves it."""
+        return next((variant for variant in self.variants if variant.engine == engine), None)
 
     @property
     def bands(self) -> tuple[str, ...]:
         """The bands that the input needs, in their order."""
         return self.input.bands
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """Measured on ``n`` chips the network never saw. ``confusion[i][j]``: chips of class i called j."""
-
-    metric: str
-    dataset: str
-    n: int
-    value: float
-    ci95: tuple[float, float]
-    recall_by_class: dict[str, float]
-    confusion: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +185,17 @@ class ProfileEntry:
     energy_method: str
     active_power_w: float
     measured_on: str
+    mode: str = "single-batch"
+    """``single-stream``, ``offline`` or ``slot-burst`` where ``subsolar bench`` says so."""
+    energy_ci95: tuple[float, float] | None = None
+    """95 % interval of ``energy_j_per_tile`` over the repeats, where a meter measured it."""
+    idle_power_w: float | None = None
+    """Subtracted from what the meter read."""
+    meter_error_frac: float | None = None
+    throughput_hz: float | None = None
+    """Tiles a wall-clock second."""
+    roofline_frac: float | None = None
+    """Shortest time that the measured peaks of arithmetic and memory allow, divided by the time taken."""
 
     @property
     def implied_power_w(self) -> float:
