@@ -86,8 +86,8 @@ bench-pipeline: venv-dev ## tiles/s, overhead, merging, memory of the pipeline, 
 fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 	$(BIN)/python benchmarks/fuzz_pipeline.py --minutes $(or $(MINUTES),10)
 
-fuzz-daemon: venv-dev ## 1,000 hostile packages and 1,000 malformed mission files
-	SUBSOLAR_FUZZ=1000 $(BIN)/python -m pytest --timeout 600 tests/runtime/daemon -k "hostile or malformed"
+fuzz-daemon: venv-dev ## 1,000 hostile packages, 1,000 malformed mission files, every power cut
+	SUBSOLAR_FUZZ=1000 $(BIN)/python -m pytest --timeout 600 tests/runtime/daemon -k "hostile or malformed or power_cut"
 
 deb: ## build/deb/subsolar_VERSION_ARCH.deb for this machine and PYTHON
 	nice -n 19 deploy/debian/build.sh $(PYTHON) build/deb
