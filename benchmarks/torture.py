@@ -95,13 +95,14 @@ def main() -> int:
     """Run all campaigns; 1 where an invariant broke or a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="a minute instead of many")
+    parser.add_argument("--calls", default="", help="strike at these disk calls only, as FIRST:LAST")
     parser.add_argument("--only", choices=["points", "kills", "cuts", "disk", "random", "soak"], help="one campaign")
     options = parser.parse_args()
     library = preload()
     if library is None:
         return 2
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-        figures = campaigns(Path(folder).resolve(), library, short=options.short, only=options.only)
+        figures = campaigns(Path(folder).resolve(), library, options.calls, short=options.short, only=options.only)
     table = {
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "commit": commit(),
@@ -140,7 +141,9 @@ def preload() -> ctypes.CDLL | None:
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "LD_PRELOAD": str(library)})
 
 
-def campaigns(folder: Path, library: ctypes.CDLL, *, short: bool, only: str | None) -> dict[str, dict[str, Any]]:
+def campaigns(
+    folder: Path, library: ctypes.CDLL, chosen: str, *, short: bool, only: str | None
+) -> dict[str, dict[str, Any]]:
     """All figures by name."""
     figures: dict[str, dict[str, Any]] = {}
     undisturbed = Mission(folder / "undisturbed", 3 if short else 5)
@@ -170,7 +173,8 @@ def campaigns(folder: Path, library: ctypes.CDLL, *, short: bool, only: str | No
             add(figures, "points_share", (tally.struck + 1) / len(ours), "frac", bar=1.0)
 
     step = max(1, calls // SHORT_SAMPLES) if short else 1
-    nth = list(range(1, calls + 1, step))
+    first, _, last = chosen.partition(":")
+    nth = list(range(int(first or 1), int(last or calls) + 1, step))
     ours = [point for point in faults.POINTS if point.partition(".")[0] in PARTS]
     points = sorted(set(ours) - {"ground.acknowledge.after_send"})
     campaign("points", [at_point(point) for point in points])
@@ -417,7 +421,7 @@ def random_kills(folder: Path, *, kills: int, slots: int) -> dict[str, dict[str,
             board = 0
             done = status == 0
             if done and struck < kills:  # the mission is over before the kills are: make it longer
-                mission = replace(mission, slots=mission.slots + slots)
+                mission, done = replace(mission, slots=mission.slots + slots), False
         elif not alone:
             struck += 1
             whom = rng.integers(3)
@@ -478,7 +482,7 @@ def soak(folder: Path, *, days: float) -> dict[str, dict[str, Any]]:
     """Days of one-minute slots with passes now and then: memory, descriptors, threads and the file stay flat."""
     mission = Mission(folder / "soak", int(days * 1440))
     mission.folder.mkdir()
-    limits = Limits(waiting_product=5_000, delivered_product=5_000, tile=20_000, decision=3_000)
+    limits = Limits(waiting_product=5_000, delivered_product=5_000, tile=20_000, decision=1_000, transfer=100)
     rows: list[tuple[float, float, int, int, int]] = []
     started_s = time.monotonic()
     with ExitStack() as stack:

@@ -35,6 +35,7 @@ POINTS: dict[str, str] = {
     "cfdp.log.before_fsync": "the state of file transfers is written, not durable",
     "cfdp.log.after_fsync": "the state of file transfers is durable",
     "cfdp.keep.before_rename": "a file is whole and verified, not yet at its place",
+    "cfdp.keep.after_rename": "a file is at its place, the log does not know",
     "ground.geojson.before_rename": "the new map is written beside the old one",
     "ledger.claim.before_fsync": "what a slot has worked off is written, not durable",
     "ledger.claim.after_fsync": "what a slot has worked off is durable, the slot is not kept yet",

@@ -243,10 +243,18 @@ class CfdpEntity:
         entry = self._receivers.get(name) or self._restore_receiver(name)
         if entry is None:
             self._make_room()
-            sink = FileSink(self._folder, name)
+            sink = self._sink(name)
             entry = FileReceiver(header, sink, self._timing, self._bounds), sink
             self._receivers[name] = entry
         return entry
+
+    def _sink(self, name: TransactionId) -> FileSink:
+        def save_map() -> None:
+            if name in self._receivers:
+                receiver = self._receivers[name][0]
+                self._log.save_receivers([(name, list(astuple(receiver.header)), receiver.state())])
+
+        return FileSink(self._folder, name, save_map)
 
     def _make_room(self) -> None:
         """Let go of transfers that have ended or stand still, which come back from the log when they go on.
@@ -268,9 +276,9 @@ class CfdpEntity:
             return None
         fields, state = logged
         header = Header(TransactionId(*fields[0]), *fields[1:])
-        sink = FileSink(self._folder, name)
+        sink = self._sink(name)
         receiver = FileReceiver(header, sink, self._timing, self._bounds)
-        receiver.restore(state)
+        receiver.restore(state, anew=not sink.begun)
         self._receivers[name] = receiver, sink
         if receiver.verdict is not None and state["verdict"] is None:
             self._save_verdict(receiver, sink)

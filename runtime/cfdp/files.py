@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,14 +55,26 @@ class FileSource:
 
 
 class FileSink:
-    """A file that is received: it grows beside its place and moves there when it is whole."""
+    """A file that is received: it grows beside its place and moves there when it is whole.
 
-    def __init__(self, folder: Path, transaction: TransactionId) -> None:
+    ``before_move`` is called when all of it is durable and before it moves, so that the map of it can be made durable
+    too: then a crash in between is seen, after the restart, for what it was.
+    """
+
+    def __init__(
+        self, folder: Path, transaction: TransactionId, before_move: Callable[[], None] = lambda: None
+    ) -> None:
         self._folder = folder
+        self._before_move = before_move
         self._tag = f"{transaction.source}-{transaction.sequence}"
         self._part = folder / ".incoming" / f"{self._tag}.part"
         self._descriptor: int | None = None
         self.kept_as: Path | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Something of the file is here, and has not moved."""
+        return self._part.exists()
 
     def write(self, offset: int, data: bytes) -> None:
         """Keep a stretch; raises StoreError where the disk refuses."""
@@ -84,7 +97,10 @@ class FileSink:
         return checksum(kind, _chunks(path, size_byte)) if path.exists() else checksum(kind, [])
 
     def keep(self, name: str, size_byte: int) -> bool:
-        """Move the file to ``name`` below the folder, durably. A name that is taken gets the transaction's number."""
+        """Move the file to ``name`` below the folder, durably.
+
+        A name that is taken by another content gets the transaction's number; the same content is not kept twice.
+        """
         relative = safe_relative(name)
         if relative is None:
             return False
@@ -94,11 +110,13 @@ class FileSink:
                 return True
             os.ftruncate(self._open(), size_byte)
             self.sync()
+            self._before_move()
             target = self._target(relative)
             target.parent.mkdir(parents=True, exist_ok=True)
             fault("cfdp.keep.before_rename")
             os.replace(self._part, target)
             _sync_folder(target.parent)
+            fault("cfdp.keep.after_rename")
         except OSError as error:
             raise StoreError(f"Cannot keep {name}: {error}. Free space, or choose another folder.") from error
         self.kept_as = target
@@ -125,7 +143,8 @@ class FileSink:
 
     def _target(self, relative: Path) -> Path:
         target = self._folder / relative
-        return self._tagged(target) if target.exists() else target
+        taken = target.exists() and not (target.is_file() and filecmp.cmp(target, self._part, shallow=False))
+        return self._tagged(target) if taken else target
 
     def _moved(self, name: str) -> Path | None:
         relative = safe_relative(name)

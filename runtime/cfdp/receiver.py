@@ -101,8 +101,12 @@ class FileReceiver:
             "phase": self.phase.value,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a ``state`` of before."""
+    def restore(self, state: dict[str, Any], *, anew: bool = False) -> None:
+        """Go on from a ``state`` of before.
+
+        ``anew`` says that nothing of the file is left where it grew. Then it has moved, if its map is whole;
+        if it is not, the map is of no use, and everything is asked for again.
+        """
         self.held = SegmentSet((start, end) for start, end in state["held"])
         self.metadata = None if state["metadata"] is None else Metadata(*state["metadata"])
         if state["eof"] is not None:
@@ -112,6 +116,8 @@ class FileReceiver:
             condition, complete, retained = state["verdict"]
             self.verdict = Finished(Condition(condition), complete, retained)
         self.phase = Phase(state["phase"])
+        if anew and self.verdict is None and not self.complete:
+            self.held.clear()
         if self.phase is Phase.ACTIVE:
             self._conclude()
 
