@@ -16,7 +16,8 @@ from power_sim.track import state_at
 from .flight import Flight
 from .frames.picture import thumbnail_jpeg
 from .frames.scenes import SceneSource
-from .records import Product
+from .records import Product, SlotRecord
+from .report.digest import runs
 from .report.model import Finding, FrameView, GroundTrack, PackageView, PassRecord, ReplayReport, Station
 
 TRACK_STEP_S = 30.0
@@ -85,17 +86,28 @@ def pass_records(flight: Flight) -> list[PassRecord]:
     """Return each contact with what its slots sent."""
     slot_s = flight.scenario.orbit.slot_s
     starts = [float(value) for value in flight.track.unix_s[: len(flight.slots)]]
+    spans = [(one.station, one.start_unix_s, one.end_unix_s) for one in flight.track.contacts]
+    return passes_over(spans or contact_spans(flight.slots, starts, slot_s), flight.slots, starts, slot_s)
+
+
+def contact_spans(
+    slots: Sequence[SlotRecord], starts: Sequence[float], slot_s: float
+) -> list[tuple[str, float, float]]:
+    """Return the runs of slots with contact, where no station is known by name."""
+    found = runs(slot.pass_s > 0 for slot in slots)
+    return [("link", starts[first], starts[last - 1] + slot_s) for first, last in found]
+
+
+def passes_over(
+    spans: Sequence[tuple[str, float, float]], slots: Sequence[SlotRecord], starts: Sequence[float], slot_s: float
+) -> list[PassRecord]:
+    """Return each span (station, start, end) that slots were flown in, with what they sent and left."""
     found = []
-    for contact in flight.track.contacts:
-        slots = [
-            slot
-            for slot, start_s in zip(flight.slots, starts, strict=True)
-            if start_s < contact.end_unix_s and start_s + slot_s > contact.start_unix_s
-        ]
-        if slots:
-            sent_byte, sent = sum(slot.sent_byte for slot in slots), sum(slot.sent_product for slot in slots)
-            span = contact.start_unix_s, contact.end_unix_s
-            found.append(PassRecord(contact.station, *span, sent_byte, sent, slots[-1].backlog_product))
+    for station, begin, end in spans:
+        mine = [slot for slot, start in zip(slots, starts, strict=True) if start < end and start + slot_s > begin]
+        if mine:
+            sent, byte = sum(slot.sent_product for slot in mine), sum(slot.sent_byte for slot in mine)
+            found.append(PassRecord(station, begin, end, byte, sent, mine[-1].backlog_product))
     return found
 
 

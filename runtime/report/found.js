@@ -128,9 +128,10 @@ function makeFound(go) {
     const least = Math.min(Math.max(middle - PASSES_BEFORE, 0), Math.max(passes.length - PASSES_SHOWN, 0));
     passes.forEach((item, i) => (item.hidden = i < least || i >= least + PASSES_SHOWN));
     const next = data.passes.find(([, start]) => start > t);
-    byId("contact").textContent = active >= 0
+    const said = active >= 0
       ? `In contact with ${data.passes[active][0]}, ${span(data.passes[active][2] - t)} left`
       : next ? `No contact; ${next[0]} in ${span(next[1] - t)}` : "No further contact";
+    if (byId("contact").textContent !== said) byId("contact").textContent = said;
     byId("contact").classList.toggle("on", active >= 0);
   }
 

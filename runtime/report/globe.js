@@ -3,6 +3,7 @@ const EARTH_M = 6371e3;
 const DEGREES = 180 / Math.PI;
 const WHOLE_S = 6 * 3600;
 const NEAR_S = 9600;
+const LOCAL_DEGREES = 8;
 
 function drawSymbol(pen, shape, x, y, size, fill, edge) {
   const s = size;
@@ -63,7 +64,14 @@ function makeGlobe(canvas, land, moved) {
   const pen = canvas.getContext("2d");
   const ball = d3.geoOrthographic().precision(0.5);
   const sheet = d3.geoEquirectangular().precision(0.5);
-  const graticule = d3.geoGraticule10();
+  const line = { type: "LineString", coordinates: data.track.lon.map((lon, i) => [lon, data.track.lat[i]]) };
+  const middle = d3.geoCentroid(line);
+  const reach = line.coordinates.reduce((most, at) => Math.max(most, d3.geoDistance(at, middle)), 1e-6) * DEGREES;
+  const local = reach < LOCAL_DEGREES; // a flight that a globe would show as a dot
+  const fine = 10 ** Math.floor(Math.log10(reach)) / 2;
+  const graticule = local
+    ? d3.geoGraticule().step([fine, fine]).extent([[middle[0] - 4 * reach, middle[1] - 4 * reach], [middle[0] + 4 * reach, middle[1] + 4 * reach]])()
+    : d3.geoGraticule10();
   const latitudes = columnOf("latitude_deg");
   const places = columnOf("longitude_deg").map((lon, index) => [lon, latitudes[index]]);
   const models = columnOf("model");
@@ -90,8 +98,10 @@ function makeGlobe(canvas, land, moved) {
     canvas.height = Math.round(height * scale);
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     const radius = Math.min(width, height) / 2 - 6;
-    ball.scale(radius).translate([width / 2, height / 2]);
-    sheet.fitExtent([[1, 1], [width - 1, height - 1]], { type: "Sphere" });
+    ball.scale(local ? (0.86 * radius) / Math.sin(reach / DEGREES) : radius).translate([width / 2, height / 2]);
+    ball.clipExtent(local ? [[0, 0], [width, height]] : null);
+    sheet.fitExtent([[1, 1], [width - 1, height - 1]], local ? line : { type: "Sphere" });
+    sheet.clipExtent(local ? [[0, 0], [width, height]] : null);
     draw(...last);
   }
 
@@ -99,7 +109,8 @@ function makeGlobe(canvas, land, moved) {
     last = [t, index];
     if (!size[0]) return;
     const craft = craftAt(t);
-    if (follow && !flat) free = [-craft.at[0], -craft.at[1] * 0.75];
+    if (follow && local) free = [-middle[0], -middle[1]];
+    else if (follow && !flat) free = [-craft.at[0], -craft.at[1] * 0.75];
     ball.rotate(free);
     const view = flat ? sheet : ball;
     const path = d3.geoPath(view, pen);

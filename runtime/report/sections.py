@@ -115,7 +115,8 @@ def _aee_note(summary: Mapping[str, object]) -> str:
 def notes(flight: Digest) -> str:
     """Return the statements that a reader needs before the numbers."""
     stopped = flight.report.summary.get("complete") is False
-    cut = [f"The flight was cut short after {plural(len(flight.slots), 'slot', 'slots')}."] if stopped else []
+    why = f": {flight.report.summary['ended']}" if flight.report.summary.get("ended") else ""
+    cut = [f"The flight was cut short after {plural(len(flight.slots), 'slot', 'slots')}{why}."] if stopped else []
     items = "".join(f"<li>{esc(note)}</li>" for note in (*cut, *flight.report.notes))
     return f'<aside class="notes"><h2>Before you read the numbers</h2><ul>{items}</ul></aside>' if items else ""
 

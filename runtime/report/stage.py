@@ -15,33 +15,39 @@ PASSES_MAX = 2000
 def stage(flight: Digest) -> str:
     """Return the stage. It stays hidden where scripts do not run; drawings and tables below say the same."""
     globe = _globe(flight) if flight.placed else ""
+    bar = _bar(flight)
     side = f'<div class="side">{_gauges(flight)}{_downlink(flight)}</div>'
     css = "stage scripted" if flight.placed else "stage scripted placeless"
     return (
         f'<section id="replay" class="moving scripted" aria-labelledby="replay-title">'
         f'<h2 id="replay-title">The flight, moment by moment</h2>'
-        f'<div class="{css}" id="stage">{globe}{side}</div>{_reels()}</section>'
+        f'<div class="{css}" id="stage"><div class="world-view">{bar}{globe}</div>{side}</div>{_reels()}</section>'
     )
 
 
-def _globe(flight: Digest) -> str:
+def _bar(flight: Digest) -> str:
+    """Return what steers the drawing, and the time that it shows."""
     options = "".join(
         f'<option value="{seconds}"{" selected" if seconds == 60 else ""}>'
         f"{seconds if seconds < 60 else seconds // 60} {'s' if seconds < 60 else 'min'}</option>"
         for seconds in PLAY_S
     )
-    bar = (
-        '<div class="bar"><span role="radiogroup" aria-label="Kind of map">'
+    views = (
+        '<span role="radiogroup" aria-label="Kind of map">'
         '<label><input type="radio" name="view" value="globe" checked>Globe</label>'
         '<label><input type="radio" name="view" value="map">Map</label></span>'
         '<label><input type="checkbox" id="follow" checked>follow</label>'
-        f'<label>plays in <select id="speed">{options}</select></label><output id="moment"></output></div>'
     )
-    label = "Globe with the ground track, night, the craft's horizon, ground stations and the network of each slot"
     return (
-        f'<div class="world-view">{bar}<canvas id="globe" role="img" aria-label="{label}"></canvas>'
-        f'<p class="key">{_key(flight)}</p></div>'
+        f'<div class="bar">{views if flight.placed else ""}'
+        f'<label>plays in <select id="speed">{options}</select></label>'
+        '<output id="moment"></output></div>'
     )
+
+
+def _globe(flight: Digest) -> str:
+    label = "Globe with the ground track, night, the craft's horizon, ground stations and the network of each slot"
+    return f'<canvas id="globe" role="img" aria-label="{label}"></canvas><p class="key">{_key(flight)}</p>'
 
 
 def _key(flight: Digest) -> str:
@@ -97,7 +103,7 @@ def _downlink(flight: Digest) -> str:
     more = len(passes) - PASSES_MAX
     rest = f'<p class="quiet">and {plural(more, "pass", "passes")} more, in the table below</p>' if more > 0 else ""
     return (
-        '<div class="downlink"><h3>Downlink</h3><p id="contact" class="contact-now" role="status"></p>'
+        '<div class="downlink"><h3>Downlink</h3><p id="contact" class="contact-now"></p>'
         '<p class="tally"><b id="home-count"></b> sent down <span class="balance"><i id="home-bar"></i></span> '
         '<b id="aboard-count"></b> aboard</p>'
         f'<ol id="passes">{items}</ol>{rest}</div>'

@@ -15,10 +15,10 @@ from power_sim.track import fly_span
 
 from ..errors import FrameError
 from ..frames.scenes import SceneSource
-from ..mission_report import finding, frame_view, orbit_track
+from ..mission_report import contact_spans, finding, frame_view, orbit_track, passes_over
 from ..records import Product, SlotRecord
 from ..report import FrameView, GroundTrack, PackageView, PassRecord, ReplayReport, Station
-from ..report.digest import runs, unix_s
+from ..report.digest import unix_s
 
 NEAR_DEG = 2.0
 """How far a slot may lie from the scenario's orbit before the orbit is not believed."""
@@ -137,18 +137,7 @@ def _passes(
     scenario: Scenario | None, slots: Sequence[SlotRecord], starts: Sequence[float], slot_s: float
 ) -> list[PassRecord]:
     """Return the contacts: by the scenario's stations, else as long as slots with contact follow each other."""
-    if scenario is not None and slots:
-        span = fly_span(scenario, starts[0], max(1, round((starts[-1] + slot_s - starts[0]) / slot_s)))
-        spans = [(one.station, one.start_unix_s, one.end_unix_s) for one in span.passes]
-    else:
-        spans = [
-            ("contact", starts[first], starts[last - 1] + slot_s)
-            for first, last in runs(slot.pass_s > 0 for slot in slots)
-        ]
-    found = []
-    for station, begin, end in spans:
-        mine = [slot for slot, start in zip(slots, starts, strict=True) if start < end and start + slot_s > begin]
-        if mine:
-            sent, byte = sum(slot.sent_product for slot in mine), sum(slot.sent_byte for slot in mine)
-            found.append(PassRecord(station, begin, end, byte, sent, mine[-1].backlog_product))
-    return found
+    if scenario is None or not slots:
+        return passes_over(contact_spans(slots, starts, slot_s), slots, starts, slot_s)
+    span = fly_span(scenario, starts[0], max(1, round((starts[-1] + slot_s - starts[0]) / slot_s)))
+    return passes_over([(one.station, one.start_unix_s, one.end_unix_s) for one in span.passes], slots, starts, slot_s)

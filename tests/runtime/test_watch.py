@@ -164,7 +164,7 @@ def test_slots_off_the_scenarios_orbit_are_shown_where_they_say_they_are() -> No
 def test_passes_without_a_scenario_are_slots_with_contact_in_a_row() -> None:
     slots = [replace(slot(n), pass_s=60.0 if n in (1, 2, 4) else 0.0, sent_product=n) for n in range(6)]
     report = report_of(Scene(title="x"), Seen(slots=slots))
-    assert [(one.sent_product, one.station) for one in report.passes] == [(3, "contact"), (4, "contact")]
+    assert [(one.sent_product, one.station) for one in report.passes] == [(3, "link"), (4, "link")]
 
 
 def test_a_daemon_is_watched_through_its_socket_and_its_secrets_stay_there(store: ProductStore, tmp_path: Path) -> None:
