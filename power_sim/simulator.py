@@ -115,6 +115,11 @@ class Simulator:
         """The slot that is due, equal to ``slots`` once the mission is over."""
         return self._craft.slot
 
+    @property
+    def over(self) -> bool:
+        """Whether the mission has ended: flown to its last slot, or the battery ran empty."""
+        return self._craft.terminated or self._craft.slot >= self._craft.slots
+
     def observe(self) -> SlotState:
         """Return what a policy may know of the slot that is due; ``PowerSimError`` once the mission is over."""
         self._refuse_after_the_end()
@@ -245,5 +250,5 @@ class Simulator:
         )
 
     def _refuse_after_the_end(self) -> None:
-        if self._craft.terminated or self._craft.slot >= self._craft.slots:
+        if self.over:
             raise PowerSimError(f"the mission ended after slot {self._craft.slot - 1}. Start another Simulator.")

@@ -60,4 +60,10 @@ class Flight:
     delivered: frozenset[str]
     sent_in_slot: Mapping[str, int]
     ground: Mapping[str, object]
-    complete: bool
+    ended: str = ""
+    """Why it ended before its last slot; empty where it did not."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was flown to its last slot."""
+        return not self.ended

@@ -34,6 +34,7 @@ from .results import REPORT, SUMMARY, ResultFiles, summarise, table_of
 from .slot_loop import Inference, SlotLoop
 from .store import ProductStore
 
+EMPTY = "the battery ran empty"
 IN_MEMORY = Path(":memory:")
 """Without inference there is no product, and nothing that would have to survive a power cut."""
 Progress = Callable[[int, int, str], None]
@@ -70,7 +71,7 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
         simulator = loop.world
         assert isinstance(simulator, Simulator)
         with interruption_kept() as interrupted:
-            for record in records(loop, simulator.slots, progress):
+            for record in records(loop, simulator, progress):
                 files.append(record)
         received = ground.stop()
         flight = Flight(
@@ -86,7 +87,7 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
             delivered=frozenset(product.product_id for product in store.products(state="delivered")),
             sent_in_slot=store.sent_slots(),
             ground=received,
-            complete=not interrupted,
+            ended=interrupted[0] if interrupted else "" if len(files.written) == simulator.slots else EMPTY,
         )
         summary = summarise(flight)
         files.replace(SUMMARY, json.dumps(summary, indent=2) + "\n")
@@ -176,12 +177,14 @@ class Contact:
         return report
 
 
-def records(loop: SlotLoop, slots: int, progress: Progress) -> Iterator[SlotRecord]:
-    """Fly ``slots`` slots, one record each."""
-    for done in range(1, slots + 1):
+def records(loop: SlotLoop, simulator: Simulator, progress: Progress) -> Iterator[SlotRecord]:
+    """Fly to the mission's end, one record per slot."""
+    while not simulator.over:
         record = loop.fly_slot()
         yield record
-        progress(done, slots, f"{record.model:<12} charge {record.charge_frac:4.0%}  {record.reason}")
+        progress(
+            record.slot + 1, simulator.slots, f"{record.model:<12} charge {record.charge_frac:4.0%}  {record.reason}"
+        )
 
 
 @contextmanager

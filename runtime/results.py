@@ -106,6 +106,7 @@ def summarise(flight: Flight) -> dict[str, object]:
         "policy": flight.policy,
         "seed": flight.options.seed,
         "complete": flight.complete,
+        "ended": flight.ended,
         "slots": len(slots),
         "orbits": flight.options.orbits,
         "tiles": tiles,
