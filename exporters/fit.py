@@ -119,7 +119,6 @@ class Trainer:
         self.recipe, self.held, self.out, self._progress = recipe, held, out, progress
         self._classes, self._edge_px = train.classes, train.pixels.shape[2]
         torch.set_num_threads(recipe.threads)
-        torch.set_flush_denormal(True)  # tiny gradients would slow a CPU down many times
         torch.manual_seed(recipe.seed)
         self._pixels, self._labels = torch.from_numpy(train.pixels), torch.from_numpy(train.labels)
         self.mean, self.std = band_statistics(train.pixels)
@@ -138,8 +137,11 @@ class Trainer:
 
     def run(self, *, resume: bool = False) -> None:
         """Train the epochs that are left; each one ends with a checkpoint and a line of progress."""
+        import torch
+
         if resume:
             self._restore()
+        torch.set_flush_denormal(True)  # tiny gradients would slow a CPU down many times
         try:
             while self._epoch < self.recipe.epochs:
                 self._run_epoch()
@@ -148,6 +150,8 @@ class Trainer:
                 f"stopped in epoch {self._epoch + 1}; {self.last} holds epoch {self._epoch}, go on with resume"
             )
             raise
+        finally:
+            torch.set_flush_denormal(False)  # it is the whole thread's state, and others count on IEEE 754
 
     @property
     def best(self) -> Path:

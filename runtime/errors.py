@@ -11,6 +11,10 @@ class MissionError(SubsolarError):
     """A mission, scenario or command asks for something that does not exist or does not fit together."""
 
 
+class RunStopped(SubsolarError):
+    """The user ended a run; what was finished is kept, and the message says where."""
+
+
 class FrameError(SubsolarError):
     """An image cannot be opened, or does not have what the network needs."""
 

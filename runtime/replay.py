@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.package import ModelPackage
+from policies.decision import Policy
 from policies.registry import make_policy
 from policies.shield import Shield
+from policies.worth import worth_of
 from power_sim.scenario import Scenario, load_scenario
 from power_sim.simulator import Simulator
 from power_sim.slot import Option, SlotState, Work
 
-from .downlink.links import UdpLink
 from .downlink.session import DownlinkSession, PassReport
-from .errors import MissionError
+from .errors import RunStopped
 from .exports import check_formats, write_exports
 from .flight import Flight, ReplayOptions
 from .frames.scenes import SceneSource
@@ -26,7 +27,7 @@ from .ground.process import GroundProcess
 from .home import folder_or_default, open_packages
 from .meters import EstimateMeter
 from .mission_report import report_of
-from .onboard import SceneTiles, load_networks
+from .onboard import LoadedNetwork, SceneTiles, load_networks
 from .pool import measured_pool
 from .records import SlotRecord
 from .report import render_report
@@ -55,51 +56,89 @@ class ReplayResult:
 def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
     """Fly ``options.scenario`` to its end; a run that is cut short leaves everything that was finished, and says so.
 
-    Raises ``MissionError``, ``ScenarioError``, ``PolicyError`` or ``PackageError`` before anything is written where the
-    request cannot be met, and ``StoreError``, ``LinkError`` or ``EngineError`` where the run cannot go on.
+    Raises ``MissionError``, ``ScenarioError``, ``PolicyError``, ``PackageError``, ``FrameError`` or ``EngineError``
+    before anything is written where the request cannot be met, ``StoreError`` or ``LinkError`` where the run cannot go
+    on, and ``RunStopped`` once everything that was finished is written after Ctrl-C.
     """
-    scenario, packages = prepare(options.scenario, options.overrides, options.packages)
     check_formats(options.formats)
     with ExitStack() as stack:
+        kit = stack.enter_context(equip(options))
         files = stack.enter_context(ResultFiles.create(options.out))
-        scenes = SceneSource.from_folder(folder_or_default(options.scenes, "scenes", "--scenes"))
-        stack.callback(scenes.close)
         store = stack.enter_context(ProductStore(files.store if options.infer else IN_MEMORY))
         ground = stack.enter_context(GroundProcess.start(files.ground))
-        passes: list[PassReport] = []
-        loop = build_loop(options, scenario, packages, scenes, store, ground.connect(), passes)
-        simulator = loop.world
-        assert isinstance(simulator, Simulator)
+        contact = Contact(DownlinkSession(store, ground.connect()))
         with interruption_kept() as interrupted:
-            for record in records(loop, simulator, progress):
+            for record in records(build_loop(kit, store, contact), kit.simulator, progress):
                 files.append(record)
-        received = ground.stop()
-        flight = Flight(
-            options=options,
-            scenario=scenario,
-            packages=packages,
-            scenes=scenes,
-            policy=loop.policy.name,
-            slots=tuple(files.written),
-            track=simulator.track(),
-            passes=tuple(passes),
-            products=store.products(),
-            delivered=frozenset(product.product_id for product in store.products(state="delivered")),
-            sent_in_slot=store.sent_slots(),
-            ground=received,
-            ended=interrupted[0] if interrupted else "" if len(files.written) == simulator.slots else EMPTY,
-        )
+        flight = landed(kit, files, store, contact, ground.stop(), interrupted)
         summary = summarise(flight)
         files.replace(SUMMARY, json.dumps(summary, indent=2) + "\n")
         report = report_of(flight, summary)
         files.replace(REPORT, render_report(report))
         write_exports(report, options.formats, options.out)
     if interrupted:
-        raise MissionError(
-            f"stopped by the user after {len(flight.slots)} of {simulator.slots} slots; "
+        raise RunStopped(
+            f"stopped by the user after {len(flight.slots)} of {kit.simulator.slots} slots; "
             f"what was finished is in {options.out}"
         )
     return ReplayResult(summary, options.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """What a mission flies with, opened and checked before anything is written."""
+
+    options: ReplayOptions
+    scenario: Scenario
+    packages: Mapping[str, ModelPackage]
+    scenes: SceneSource
+    policy: Policy
+    networks: Mapping[str, LoadedNetwork]
+    simulator: Simulator
+
+
+@contextmanager
+def equip(options: ReplayOptions) -> Iterator[Kit]:
+    """Open scenario, packages, policy, scenes and engines."""
+    scenario, packages = prepare(options.scenario, options.overrides, options.packages)
+    policy = make_policy(options.policy, scenario, seed=options.seed)
+    with closing(SceneSource.from_folder(folder_or_default(options.scenes, "scenes", "--scenes"))) as scenes:
+        yield Kit(
+            options=options,
+            scenario=scenario,
+            packages=packages,
+            scenes=scenes,
+            policy=policy,
+            networks=load_networks(packages if options.infer else {}, threads=options.threads, class_value={}),
+            simulator=Simulator(scenario, options.seed, orbits=options.orbits),
+        )
+
+
+def landed(
+    kit: Kit,
+    files: ResultFiles,
+    store: ProductStore,
+    contact: Contact,
+    received: Mapping[str, object],
+    interrupted: list[str],
+) -> Flight:
+    """Return everything that is known of the flight."""
+    whole = len(files.written) == kit.simulator.slots
+    return Flight(
+        options=kit.options,
+        scenario=kit.scenario,
+        packages=kit.packages,
+        scenes=kit.scenes,
+        policy=kit.policy.name,
+        slots=tuple(files.written),
+        track=kit.simulator.track(),
+        passes=tuple(contact.passes),
+        products=store.products(),
+        delivered=frozenset(product.product_id for product in store.products(state="delivered")),
+        sent_in_slot=store.sent_slots(),
+        ground=received,
+        ended=interrupted[0] if interrupted else "" if whole else EMPTY,
+    )
 
 
 def prepare(name: str, overrides: Mapping[str, str], packages: Path | None) -> tuple[Scenario, dict[str, ModelPackage]]:
@@ -115,29 +154,21 @@ def scenario_with_packages(name: str, overrides: Mapping[str, str], packages: Pa
     return prepare(name, overrides, packages)[0]
 
 
-def build_loop(
-    options: ReplayOptions,
-    scenario: Scenario,
-    packages: Mapping[str, ModelPackage],
-    scenes: SceneSource,
-    store: ProductStore,
-    link: UdpLink,
-    passes: list[PassReport],
-) -> SlotLoop:
+def build_loop(kit: Kit, store: ProductStore, contact: Contact) -> SlotLoop:
     """Return the slot loop with simulated collaborators in it."""
-    covers = scenario.workload.covers
+    options, covers = kit.options, kit.scenario.workload.covers
     kind = SlotLoop if options.infer else ExpectedLoop
     return kind(
-        world=Simulator(scenario, options.seed, orbits=options.orbits),
-        policy=make_policy(options.policy, scenario, seed=options.seed),
-        shield=Shield(),
+        world=kit.simulator,
+        policy=kit.policy,
+        shield=Shield(worth_of(kit.scenario)),
         source=SceneTiles(
-            scenes=scenes, mixes={name: cover.classes for name, cover in covers.items()}, seed=options.seed
+            scenes=kit.scenes, mixes={name: cover.classes for name, cover in covers.items()}, seed=options.seed
         ),
-        networks=load_networks(packages if options.infer else {}, threads=options.threads, class_value={}),
-        meter=EstimateMeter(kind=energy_kind(scenario)),
+        networks=kit.networks,
+        meter=EstimateMeter(kind=energy_kind(kit.scenario)),
         store=store,
-        downlink=Contact(DownlinkSession(store, link), passes),
+        downlink=contact,
         monotonic_s=time.perf_counter,
         tiles_per_slot=options.tiles_per_slot,
     )
@@ -167,7 +198,7 @@ class Contact:
     """A downlink session that keeps what each pass did for the report."""
 
     session: DownlinkSession
-    passes: list[PassReport]
+    passes: list[PassReport] = field(default_factory=list)
 
     def run_pass(self, slot: int, budget_byte: int) -> PassReport:
         """Send within ``budget_byte`` and note the outcome."""
