@@ -48,7 +48,7 @@ def say(line: str) -> None:
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     """Print ``result`` as JSON, or ``text`` for a person."""
-    print(json.dumps(result, indent=2, default=str) if as_json else text)
+    print(json.dumps(result, indent=2, default=str) if as_json else text, flush=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

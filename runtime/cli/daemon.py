@@ -182,11 +182,15 @@ def trust_keys(rotation: Path, mission: Path | None, socket: Path | None, as_jso
 )
 @click.option("--revoke", multiple=True, metavar="KEY-ID", help="Key that is never to be trusted again.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
-def rotate_keys(number: int, signer: Path, keep: tuple[Path, ...], revoke: tuple[str, ...], out: Path) -> None:
+@json_option
+def rotate_keys(
+    number: int, signer: Path, keep: tuple[Path, ...], revoke: tuple[str, ...], out: Path, as_json: bool
+) -> None:
     """Write a signed key rotation; install it aboard with `subsolar models trust`."""
     from exporters.keys import load_private, load_public
 
     from ..models import make_rotation
 
     out.write_bytes(make_rotation(number, [load_public(path) for path in keep], revoke, load_private(signer)))
-    print(f"{out}: rotation {number} with {len(keep)} keys, {len(revoke)} revoked")
+    text = f"{out}: rotation {number} with {len(keep)} keys, {len(revoke)} revoked"
+    show({"rotation": str(out), "number": number, "keys": len(keep), "revoked": list(revoke)}, as_json, text)

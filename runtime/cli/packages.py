@@ -158,12 +158,14 @@ def keys() -> None:
     show_default=True,
     help="Folder for the pair.",
 )
-def new_key_pair(name: str, folder: Path) -> None:
+@json_option
+def new_key_pair(name: str, folder: Path, as_json: bool) -> None:
     """Make the key pair NAME; the private half is readable by you alone."""
     from exporters.keys import new_key
 
     private, public = new_key(folder, name)
-    print(f"private key {private} (keep it off the spacecraft)\npublic key  {public} (install it aboard)")
+    text = f"private key {private} (keep it off the spacecraft)\npublic key  {public} (install it aboard)"
+    show({"private": str(private), "public": str(public)}, as_json, text)
 
 
 @keys.command("list")

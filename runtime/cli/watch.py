@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import cli, say, scenes_option
+from .common import cli, json_option, scenes_option, show
 
 
 @cli.command()
@@ -21,6 +21,7 @@ from .common import cli, say, scenes_option
 )
 @click.option("--open", "browse", is_flag=True, help="Open it in this machine's browser.")
 @scenes_option
+@json_option
 def watch(
     folder: Path | None,
     mission: Path | None,
@@ -30,6 +31,7 @@ def watch(
     port: int,
     browse: bool,
     scenes: Path | None,
+    as_json: bool,
 ) -> None:
     """Serve the report page live on 127.0.0.1: of the replay in FOLDER, or of a running daemon. Reads only."""
     from ..watch import PageServer
@@ -38,7 +40,7 @@ def watch(
     source = choose_source(folder, mission, socket, scenario, scenes, last)
     source.version()  # a refusal comes before the address
     server = PageServer(source, port)
-    say(f"subsolar: watching at {server.address} - stop with Ctrl-C")
+    show({"watching": server.address}, as_json, f"watching at {server.address}; Ctrl-C ends")
     if browse:
         webbrowser.open(server.address)
     server.serve()
