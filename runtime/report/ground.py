@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -34,15 +35,33 @@ def ground_map(flight: Digest) -> str:
 
 @lru_cache(maxsize=1)
 def _land() -> str:
-    """Return the coastlines in degrees east and south, to a fifth of a degree."""
-    rings = [ring for polygon in land()["coordinates"] for ring in polygon]
-    path = "".join("M" + "L".join(_corners(ring)) + "z" for ring in rings if len(ring) > 8)
+    """Return the coastlines in degrees east and south, to a fifth of a degree; what leaves the map comes back in."""
+    path = ""
+    for ring in (ring for polygon in land()["coordinates"] for ring in polygon if len(ring) > 8):
+        points = _unwrapped(ring)
+        xs = [x for x, _ in points]
+        for shift in (-360.0, 0.0, 360.0):
+            if min(xs) + shift < 180.0 and max(xs) + shift > -180.0:
+                path += "M" + "L".join(_corners(points, shift)) + "z"
     return f'<path class="land" d="{path}"/>'
 
 
-def _corners(ring: Sequence[Sequence[float]]) -> list[str]:
+def _unwrapped(ring: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """Return a ring without jumps of 360 degrees; one around a pole, Antarctica's, is closed along the map's edge."""
+    x, y = ring[0]
+    points = [(x, y)]
+    for lon, lat in ring[1:]:
+        x += (lon - x + 180.0) % 360.0 - 180.0
+        points.append((x, lat))
+    if abs(x - points[0][0]) > 180.0:
+        pole = math.copysign(90.0, y)
+        points += [(x, pole), (points[0][0], pole)]
+    return points
+
+
+def _corners(points: Sequence[tuple[float, float]], shift: float) -> list[str]:
     """Return the corners that differ once rounded."""
-    return list(dict.fromkeys(f"{round(5 * x) / 5:g} {-round(5 * y) / 5:g}" for x, y in ring))
+    return list(dict.fromkeys(f"{round(5 * (x + shift)) / 5:g} {-round(5 * y) / 5:g}" for x, y in points))
 
 
 def _graticule() -> str:
