@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from power_sim.observation import LIVE_SIZE, OBSERVATION_LAYOUT, OPTION_SIZE, observation_size, observe
 from power_sim.scenario import Scenario
 from power_sim.slot import SlotState
@@ -32,28 +29,27 @@ class Learned:
 
     def decide(self, state: SlotState) -> Decision:
         """Return the action of the best score; an answer that is not a number is left to the shield."""
-        row = observe(state)
-        scores = self.network(row)
-        options = len(state.options)
-        allowed = [bool(flag) for flag in row[LIVE_SIZE : LIVE_SIZE + OPTION_SIZE * options : OPTION_SIZE]]
-        if len(scores) > options:
-            allowed.append(state.may_idle)
-        ranked = sorted((i for i in range(len(scores)) if allowed[i]), key=lambda i: -float(scores[i]))
-        if not ranked:
-            return (
-                idle("no option is allowed")
-                if state.may_idle
-                else choose(state.options, int(scores[:options].argmax()), "")
-            )
-        return self._explain(state, scores, ranked)
+        row, options = observe(state), len(state.options)
+        scores: list[float] = self.network(row).tolist()
+        flags: list[float] = row[LIVE_SIZE : LIVE_SIZE + OPTION_SIZE * options : OPTION_SIZE].tolist()
+        open_to = [index for index, flag in enumerate(flags) if flag > 0.0]
+        if state.may_idle and len(scores) > options:
+            open_to.append(options)
+        if not open_to:
+            return choose(state.options, max(range(options), key=scores.__getitem__), "nothing fits this slot")
+        best = max(open_to, key=scores.__getitem__)
+        name = IDLE_ACTION if best == options else state.options[best].model
+        reason = f"{name}: expects {scores[best]:.3g}{_runner_up(state, scores, open_to, best)}, {charge(state)}"
+        return idle(reason) if best == options else choose(state.options, best, reason)
 
-    def _explain(self, state: SlotState, scores: NDArray[np.float32], ranked: list[int]) -> Decision:
-        best, names = ranked[0], [*(option.model for option in state.options), IDLE_ACTION]
-        reason = f"{names[best]}: expects {scores[best]:.3g}"
-        if len(ranked) > 1:
-            reason += f", {scores[best] - scores[ranked[1]]:.2g} above {names[ranked[1]]}"
-        reason += f", {charge(state)}"
-        return idle(reason) if best == len(state.options) else choose(state.options, best, reason)
+
+def _runner_up(state: SlotState, scores: list[float], open_to: list[int], best: int) -> str:
+    """Return by how much the best action leads the next one."""
+    if len(open_to) < 2:
+        return ""
+    second = max((index for index in open_to if index != best), key=scores.__getitem__)
+    name = IDLE_ACTION if second == len(state.options) else state.options[second].model
+    return f", {scores[best] - scores[second]:.2g} above {name}"
 
 
 def action_names(scenario: Scenario) -> list[str]:

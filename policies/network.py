@@ -42,7 +42,7 @@ class Mlp:
         """Return (..., outputs) float32 for (..., inputs) float32."""
         last = len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            features = features @ weight
+            features = features.dot(weight)
             features += bias
             if layer < last:
                 np.maximum(features, 0.0, out=features)

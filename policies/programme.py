@@ -162,10 +162,10 @@ class _Programme:
     def maximise(self) -> tuple[float, Float64Array]:
         """Return the optimum and the price of each row."""
         try:
-            import highspy  # type: ignore[import-not-found,unused-ignore]
+            import highspy  # type: ignore[import-not-found,import-untyped,unused-ignore]
         except ImportError as error:
             raise EvaluationError(NO_SOLVER) from error
-        solver = highspy.Highs()
+        solver = highspy.Highs()  # type: ignore[no-untyped-call,unused-ignore]
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.passModel(self._model(highspy))

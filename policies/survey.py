@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from power_sim.slot import IDLE, Option, SlotState, Work, admit
 
-HUGE = 1e15
-"""Joules and seconds beyond this, or below its inverse, are a fault of whoever states them."""
+HUGE, TINY = 1e15, 1e-15
+"""Joules and seconds beyond these are a fault of whoever states them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,19 @@ def survey(state: SlotState, *, keep_floor: bool = True) -> Survey:
 
     Where no option reaches the accuracy floor and the scenario lets no slot idle, the most accurate one stays allowed.
     """
-    works = tuple([IDLE if option_fault(option) else admit(state, option) for option in state.options])
     floor_frac = state.accuracy_floor_frac if keep_floor else 0.0
-    bars = [_bar(state, option, work, floor_frac) for option, work in zip(state.options, works, strict=True)]
+    waiting = state.waiting_tile > 0
+    works, bars = [], []
+    for option in state.options:
+        fault = option_fault(option)
+        work = IDLE if fault else admit(state, option)
+        works.append(work)
+        bars.append(fault or _bar(option, work, floor_frac, waiting))
     if not state.may_idle and all(bars):
         usable = [index for index, option in enumerate(state.options) if not option_fault(option)]
         if usable:
             bars[max(usable, key=lambda index: state.options[index].accuracy_frac)] = ""
-    return Survey(works, tuple(bars))
+    return Survey(tuple(works), tuple(bars))
 
 
 def state_fault(state: SlotState) -> str:
@@ -53,15 +58,14 @@ def option_fault(option: Option) -> str:
     """Return why an option can never run, empty where it can."""
     if not option.healthy:
         return f"{option.model} is unhealthy"
-    priced = all(price == 0.0 or 1.0 / HUGE < price < HUGE for price in (option.energy_j, option.time_s))
+    energy_j, time_s = option.energy_j, option.time_s
+    priced = (energy_j == 0.0 or TINY < energy_j < HUGE) and (time_s == 0.0 or TINY < time_s < HUGE)
     return "" if priced and 0.0 <= option.accuracy_frac <= 1.0 else f"the figures of {option.model} make no sense"
 
 
-def _bar(state: SlotState, option: Option, work: Work, floor_frac: float) -> str:
-    if fault := option_fault(option):
-        return fault
+def _bar(option: Option, work: Work, floor_frac: float, waiting: bool) -> str:
     if option.accuracy_frac < floor_frac:
         return f"{option.model}: accuracy {option.accuracy_frac:.1%} is below the floor of {floor_frac:.1%}"
-    if work.tile == 0 and state.waiting_tile > 0:
+    if waiting and work.tile == 0:
         return f"{option.model}: not one tile fits the slot's {work.limited_by}"
     return ""
