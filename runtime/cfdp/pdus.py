@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import cast
 
 from spacepackets.cfdp.conf import PduConfig
 from spacepackets.cfdp.defs import (
@@ -241,20 +242,25 @@ def _directive(
         kind = ChecksumType(pdu.checksum_type)
         return MetadataPdu(config, MetadataParams(True, kind, pdu.size_byte, pdu.source_name, pdu.dest_name))
     if isinstance(pdu, Eof):
-        return EofPdu(config, pdu.checksum, pdu.size_byte, condition_code=ConditionCode(pdu.condition))
+        return EofPdu(config, pdu.checksum, pdu.size_byte, condition_code=_code(pdu.condition))
     if isinstance(pdu, Nak):
         return NakPdu(config, pdu.start, pdu.end, list(pdu.requests))
     if isinstance(pdu, Ack):
         code = DirectiveType.EOF_PDU if pdu.of_eof else DirectiveType.FINISHED_PDU
-        return AckPdu(config, code, ConditionCode(pdu.condition), TransactionStatus(pdu.status))
+        return AckPdu(config, code, _code(pdu.condition), TransactionStatus(pdu.status))
     if isinstance(pdu, Finished):
         delivery = DeliveryCode.DATA_COMPLETE if pdu.complete else DeliveryCode.DATA_INCOMPLETE
         status = FileStatus.FILE_RETAINED if pdu.retained else FileStatus.DISCARDED_DELIBERATELY
-        return FinishedPdu(config, FinishedParams(ConditionCode(pdu.condition), delivery, status))
+        return FinishedPdu(config, FinishedParams(_code(pdu.condition), delivery, status))
     if isinstance(pdu, Prompt):
         return PromptPdu(config, ResponseRequired.KEEP_ALIVE if pdu.keep_alive else ResponseRequired.NAK)
     assert isinstance(pdu, KeepAlive)
     return KeepAlivePdu(config, pdu.progress)
+
+
+def _code(condition: Condition) -> ConditionCode:
+    """The code as ``spacepackets`` packs it; its own list lacks number 9 of the standard."""
+    return cast("ConditionCode", int(condition))
 
 
 def _config(header: Header) -> PduConfig:
