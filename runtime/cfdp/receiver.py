@@ -206,7 +206,8 @@ class FileReceiver:
     def _take_eof(self, pdu: Eof, now_s: float) -> None:
         self._due.append(Ack(True, pdu.condition, ACTIVE))
         if pdu.condition is not Condition.NONE:
-            self._fail(pdu.condition)
+            readable = pdu.condition is not Condition.INVALID_STRUCTURE  # spacepackets cannot read that in a Finished
+            self._fail(pdu.condition if readable else Condition.CANCELLED)
             return
         if pdu.size_byte > self._bounds.file_byte or self.held.end > pdu.size_byte:
             self._fail(Condition.FILE_SIZE_ERROR)

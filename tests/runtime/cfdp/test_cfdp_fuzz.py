@@ -114,7 +114,8 @@ def test_r23_an_end_for_a_reason_that_spacepackets_does_not_know_is_answered(mak
     while (answer := world.ground.take(1024, 0.0)) is not None:
         answers.append(answer)
     assert decode(answers[0])[1] == Ack(True, Condition.INVALID_STRUCTURE, 1)
-    assert [report.verdict for report in world.ground.reports] == [Condition.INVALID_STRUCTURE]
+    assert decode(answers[1])[1] == Finished(Condition.CANCELLED, False, False)
+    assert [report.verdict for report in world.ground.reports] == [Condition.CANCELLED]
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=20), st.integers(0, 60))
