@@ -36,4 +36,4 @@ for script in postinst prerm; do
     chmod 755 "$root/DEBIAN/$script"
 done
 find "$root" -type d -exec chmod 755 {} +
-dpkg-deb --root-owner-group -Zxz --build "$root" "$out/subsolar_${version}_${arch}.deb"
+dpkg-deb --root-owner-group -Zxz -z3 --build "$root" "$out/subsolar_${version}_${arch}.deb"

@@ -8,13 +8,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
+from ..errors import FrameError
+from .line_frames import blocks, write_block
 from .sections import SourceSection
 
 log = logging.getLogger(__name__)
-
-CHUNK_BYTE = 1 << 16
-LINES_SUFFIX = ".lines"
 
 
 class Feeder:
@@ -57,21 +57,23 @@ class Feeder:
             self._stop.wait(self._section.period_s)
 
     def _spool(self) -> None:
-        """Copy what comes from the FIFO, from its opening to its end, into one file."""
+        """Cut the lines of the FIFO into frames; when its writer closes it, wait for the next one."""
         while not self._stop.is_set():
-            name = f"lines-{int(self._unix_s() * 1e3)}{LINES_SUFFIX}"
-            partial = self._inbox / f".{name}"
             try:
-                with open(self._section.stream, "rb") as source, partial.open("wb") as target:
-                    while part := source.read(CHUNK_BYTE):
-                        target.write(part)
-                if partial.stat().st_size:
-                    os.replace(partial, self._inbox / name)
+                with open(self._section.stream, "rb") as source:
+                    while source.peek(1):  # one stream after the other, until no writer is left
+                        self._spool_one(source)
                 self.fault = ""
-            except OSError as error:
-                self._failed(f"{self._section.stream} cannot be read: {error}")
-            partial.unlink(missing_ok=True)
+            except (OSError, FrameError) as error:
+                self._failed(f"{self._section.stream}: {error}")
             self._stop.wait(1.0)
+
+    def _spool_one(self, source: BinaryIO) -> None:
+        stamp = int(self._unix_s() * 1e6)
+        for block in blocks(source, self._section.lines):
+            name = f"lines-{stamp}-{block.first:08d}.tif"
+            write_block(self._inbox / f".{name}", block)
+            os.replace(self._inbox / f".{name}", self._inbox / name)
 
     def _failed(self, why: str) -> None:
         self.fault = why

@@ -22,7 +22,7 @@ from ..errors import FrameError, StoreError
 from ..frames import RasterFrame, choose_bands, open_frame
 from ..georeference import Box, footprints
 from ..records import Footprint, Tile, TileOutcome, TileRef
-from ..tiles import cut, tile_grid
+from ..tiles import Filter, cut, skip_empty, tile_grid
 from .ledger import Ledger, Waiting
 from .sections import SourceSection
 
@@ -52,6 +52,7 @@ class Intake:
     queue_max_tile: int
     counts: Counter[str] = field(default_factory=Counter)
     last_event: str = ""
+    _keep: Filter = field(default_factory=skip_empty)
     _new: set[str] = field(default_factory=set)
     _taken: list[TileRef] = field(default_factory=list)
     _reached: int = 0
@@ -112,7 +113,7 @@ class Intake:
             except FrameError as error:
                 ended += [TileOutcome(ref, "failed", str(error)) for ref in run]
                 continue
-            for batch in cut(frame, run, positions, batch=len(run)):
+            for batch in cut(frame, run, positions, batch=len(run), keep=self._keep):
                 tiles += [Tile(ref, pixels) for ref, pixels in zip(batch.refs, batch.pixels, strict=True)]
                 ended += batch.left_out
         return tiles, ended

@@ -46,7 +46,9 @@ class SourceSection:
     pixels_max: int = key(400_000_000, low=1, high=100_000_000_000)
     """A larger frame is refused."""
     stream: str = ""
-    """``stream``: FIFO or device that raw lines come from; from its opening to its end it makes one frame."""
+    """``stream``: FIFO or device that push-broom lines come from, as docs/pipeline.md describes them."""
+    lines: int = key(512, low=16, high=100_000)
+    """``stream``: lines that make one frame."""
     command: tuple[str, ...] = ()
     """``command``: program and arguments that write one image to the path that replaces {out}."""
     period_s: float = key(60.0, above=0.0, high=86_400.0)
