@@ -228,6 +228,9 @@ class Daemon:
         package = self._aboard.slots.install(source, self.wired.mission.flight.models.trial_slots)
         self.told(f"{package.info.id} v{package.info.version} is installed and flies on trial")
         self._rewire(self.wired.mission)
+        have = self._aboard.slots.of(package.info.id)
+        if have.trial is None:
+            raise MissionError(f"{package.info.id} v{package.info.version} was rolled back at once: {have.refused}")
         return {"installed": package.info.id, "version": package.info.version, "sha256": package.sha256}
 
     def _activate(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
