@@ -67,7 +67,7 @@ function makeGlobe(canvas, land, moved) {
   const line = { type: "LineString", coordinates: data.track.lon.map((lon, i) => [lon, data.track.lat[i]]) };
   const middle = d3.geoCentroid(line);
   const reach = line.coordinates.reduce((most, at) => Math.max(most, d3.geoDistance(at, middle)), 1e-6) * DEGREES;
-  const local = reach < LOCAL_DEGREES; // a flight that a globe would show as a dot
+  const local = !data.track.altitude_m && reach < LOCAL_DEGREES; // a flight that a globe would show as a dot
   const fine = 10 ** Math.floor(Math.log10(reach)) / 2;
   const graticule = local
     ? d3.geoGraticule().step([fine, fine]).extent([[middle[0] - 4 * reach, middle[1] - 4 * reach], [middle[0] + 4 * reach, middle[1] + 4 * reach]])()

@@ -25,6 +25,7 @@ function take(text) {
   if (follow === false && byId("follow")) byId("follow").click();
   if (open) byId("more")?.click();
   window.scrollTo(0, scroll);
+  say("live");
 }
 
 async function look() {

@@ -44,6 +44,8 @@ def lead(flight: Digest) -> str:
         if products
         else "It made no product."
     )
+    if math.isnan(products):
+        brought = f"{count(sum(slot.sent_product for slot in flight.slots))} products were sent."
     kept = "" if math.isnan(violations) else _reserve_words(violations)
     return (
         f'<p class="lead">In {plural(len(flight.slots), "slot", "slots")} over '
@@ -87,7 +89,9 @@ def headline(flight: Digest) -> str:
         (
             "Products received",
             count(delivered),
-            f"of {count(products)} made ({percent(delivered / products if products else math.nan, 0)})",
+            f"of {count(products)} made ({percent(delivered / products if products else math.nan, 0)})"
+            if math.isfinite(products)
+            else "not known here",
         ),
     )
     items = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in cards)

@@ -32,23 +32,27 @@ def choose_source(
             simulated=path.name != DAEMON_STORE,
         )
         return StoreSource(path=path, scene=scene, last_slots=last)
-    path, mission_scenario = _daemon(mission, socket, scenario)
-    scene = Scene(title=_title(mission_scenario, path), scenario=mission_scenario, simulated=False)
-    return DaemonSource(socket=path, scene=scene, last_slots=last)
+    return _daemon(mission, socket, scenario, scenes, last)
 
 
 def _title(scenario: Scenario | None, path: Path) -> str:
     return f"Subsolar watch: {scenario.name if scenario else path.resolve().parent.name}"
 
 
-def _daemon(mission: Path | None, socket: Path | None, scenario: str | None) -> tuple[Path, Scenario | None]:
+def _daemon(
+    mission: Path | None, socket: Path | None, scenario: str | None, scenes: Path | None, last: int
+) -> DaemonSource:
+    path = socket or Path(os.environ.get("SUBSOLAR_SOCKET", "/run/subsolar/control.sock"))
+    flown = None if scenario is None else load_scenario(scenario)
+    store = None
     if mission is not None:
         from ..daemon.mission import load_mission
 
         loaded = load_mission(mission)
-        return socket or loaded.socket, loaded.scenario
-    path = socket or Path(os.environ.get("SUBSOLAR_SOCKET", "/run/subsolar/control.sock"))
-    return path, None if scenario is None else load_scenario(scenario)
+        path, flown, store = socket or loaded.socket, loaded.scenario, loaded.state / DAEMON_STORE
+    pictures = None if scenes is None else SceneSource.from_folder(scenes)
+    scene = Scene(title=_title(flown, path), scenario=flown, scenes=pictures, simulated=False)
+    return DaemonSource(socket=path, store=store, scene=scene, last_slots=last)
 
 
 def _scenes(given: Path | None) -> SceneSource | None:

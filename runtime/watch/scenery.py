@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,7 +55,8 @@ class Seen:
     """What is known at one moment."""
 
     slots: Sequence[SlotRecord]
-    products: Sequence[Product] = ()
+    products: Sequence[Product] | None = ()
+    """None where the source knows of none, although there may be some."""
     sent_in_slot: Mapping[str, int] = field(default_factory=dict)
     delivered: frozenset[str] = frozenset()
     policy: str = ""
@@ -65,6 +67,7 @@ class Seen:
 def report_of(scene: Scene, seen: Seen) -> ReplayReport:
     """Return the page's records of a flight that may still be flown."""
     starts = [unix_s(slot.start_utc) for slot in seen.slots]
+    products = seen.products or ()
     slot_s = _slot_s(scene, starts)
     track, believed = _track(scene.scenario, seen.slots, starts, slot_s)
     scenario = scene.scenario if believed else None
@@ -74,17 +77,17 @@ def report_of(scene: Scene, seen: Seen) -> ReplayReport:
         policy=seen.policy or scene.policy,
         seed=scene.seed,
         simulated=scene.simulated,
-        summary={"energy_kind": "+".join(sorted({slot.energy_kind for slot in seen.slots if slot.energy_kind}))},
+        summary=_summary(seen),
         slots=seen.slots,
         track=track,
         passes=_passes(scenario, seen.slots, starts, slot_s),
-        products=[finding(product, seen.sent_in_slot, seen.delivered) for product in seen.products],
+        products=[finding(product, seen.sent_in_slot, seen.delivered) for product in products],
         notes=seen.notes,
         versions={"subsolar": metadata.version("subsolar")},
         stations=[]
         if scenario is None
         else [Station(n, s.latitude_deg, s.longitude_deg, s.mask_deg) for n, s in scenario.link.stations.items()],
-        frames=scene.frames(seen.products),
+        frames=scene.frames(products),
         packages=_pool(scene.scenario),
         reserve_frac=seen.reserve_frac if scene.scenario is None else _reserve(scene.scenario),
         temperature_limit_c=scene.scenario.thermal.limit_c
@@ -92,6 +95,13 @@ def report_of(scene: Scene, seen: Seen) -> ReplayReport:
         else None,
         slot_s=slot_s,
     )
+
+
+def _summary(seen: Seen) -> dict[str, object]:
+    """Return what cannot be told from slots and products."""
+    kinds = "+".join(sorted({slot.energy_kind for slot in seen.slots if slot.energy_kind}))
+    unknown = {"products": math.nan, "delivered": math.nan} if seen.products is None else {}
+    return {"energy_kind": kinds, **unknown}
 
 
 def _pool(scenario: Scenario | None) -> list[PackageView]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,15 +55,33 @@ class StoreSource:
         """Return the newest slots with their products."""
         with ProductStore.open_readonly(self.path) as store:
             slots = store.decisions()[-self.last_slots :]
-            first = slots[0].slot if slots else 0
-            products = [product for product in store.products() if product.slot >= first]
-            delivered = frozenset(product.product_id for product in store.products(state="delivered"))
-            sent = store.sent_slots()
-        seen = Seen(slots=slots, products=products, sent_in_slot=sent, delivered=delivered, notes=_notes(products))
+            known = _read(store, slots[0].slot if slots else 0)
+        seen = replace(known, slots=slots, notes=_notes(known.products or ()))
         return report_of(self.scene, seen)
 
 
-def _notes(products: list[Product]) -> list[str]:
+def _read(store: ProductStore, first_slot: int) -> Seen:
+    """Return the products from a slot on, and how far each has come."""
+    return Seen(
+        slots=(),
+        products=[product for product in store.products() if product.slot >= first_slot],
+        sent_in_slot=store.sent_slots(),
+        delivered=frozenset(product.product_id for product in store.products(state="delivered")),
+    )
+
+
+def _stored(path: Path | None, first_slot: int) -> Seen:
+    """Return what a daemon's store holds, nothing known where it may not be read."""
+    if path is None:
+        return Seen(slots=(), products=None)
+    try:
+        with ProductStore.open_readonly(path) as store:
+            return _read(store, first_slot)
+    except StoreError:
+        return Seen(slots=(), products=None)
+
+
+def _notes(products: Sequence[Product]) -> list[str]:
     notes = ["This page is live: it shows what is in the store, and follows it."]
     if any(product.truth is not None for product in products):
         notes.append("The mosaic's chips are real Sentinel-2 images; where it places them on the map is not.")
@@ -75,6 +93,8 @@ class DaemonSource:
     """A running daemon. Of its status only the state and its reasons are shown."""
 
     socket: Path
+    store: Path | None = None
+    """Its products, where they may be read."""
     scene: Scene
     last_slots: int
 
@@ -90,8 +110,12 @@ class DaemonSource:
         rows = ask(self.socket, {"do": "slots", "since": since}, ASK_S).get("slots", [])
         slots = [slot_from(row) for row in rows][-self.last_slots :]
         reserve = _table(said.get("charge")).get("reserve_frac")
+        known = _stored(self.store, slots[0].slot if slots else 0)
         seen = Seen(
             slots=slots,
+            products=known.products,
+            sent_in_slot=known.sent_in_slot,
+            delivered=known.delivered,
             policy=str(said.get("policy", "")),
             notes=[f"This page is live: the daemon is {said.get('state')}.", *map(str, said.get("reasons") or ())],
             reserve_frac=float(reserve) if isinstance(reserve, int | float) else None,

@@ -17,6 +17,7 @@ import pytest
 from runtime.daemon.control import ControlServer
 from runtime.errors import MissionError, StoreError
 from runtime.records import Footprint, Product, SlotRecord
+from runtime.report import render_report
 from runtime.store import ProductStore
 from runtime.watch import DaemonSource, PageServer, Source, StoreSource
 from runtime.watch.choose import choose_source
@@ -190,6 +191,21 @@ def test_a_daemon_is_watched_through_its_socket_and_its_secrets_stay_there(store
     assert "4242" not in page
 
 
+def test_a_daemons_products_are_shown_where_its_store_may_be_read(store: ProductStore, tmp_path: Path) -> None:
+    status = {"next_slot": 3, "state": "running", "reasons": [], "policy": "greedy", "queue": {}, "charge": {}}
+    server = ControlServer(tmp_path / "control.sock", "", lambda: status, store.path, queue.SimpleQueue())
+    server.start()
+    try:
+        scene = Scene(title="aboard", simulated=False)
+        known = DaemonSource(socket=server.path, store=store.path, scene=scene, last_slots=100).report()
+        blind = DaemonSource(socket=server.path, store=tmp_path / "none", scene=scene, last_slots=100).report()
+    finally:
+        server.close()
+    assert [one.label for one in known.products] == ["Forest"] * 3
+    assert list(blind.products) == []
+    assert "made no product" not in render_report(blind)
+
+
 def test_no_daemon_is_one_line(tmp_path: Path) -> None:
     source = DaemonSource(socket=tmp_path / "none.sock", scene=Scene(title="x"), last_slots=1)
     with pytest.raises(MissionError, match="no daemon answers"):
@@ -249,5 +265,6 @@ def test_the_page_follows_the_flight_in_a_browser(source: StoreSource, store: Pr
         store.commit_slot(slot(4), [], [product(4)])
         view.wait("document.getElementById('slider').max === '4'")
         assert view.js(shown) == "Slot 2", "who looks back is left where he looks"
+        assert view.js("document.querySelector('header .live-badge').textContent") == "live"
         assert view.complaints == []
         assert all(url.startswith((server.address, "data:", "about:")) for url in view.requests)
