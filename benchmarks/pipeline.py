@@ -10,7 +10,7 @@ import argparse
 import io
 import json
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -443,7 +443,7 @@ def child(kind: str, name: str, edge: str) -> dict[str, float]:
         package = replace(package, info=replace(package.info, input=replace(package.info.input, bands=("red",) * 3)))
     for _ in range(3):
         engine.infer(np.zeros((32, len(bands), edge_px, edge_px), np.uint8))
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before_kib = peak_of_process_kib()
     started_s = time.process_time()
     with open_frame(path, band_names=names, value_range=limits) as frame, (OUT / f".{name}.out").open("w") as file:
         task = (
@@ -452,13 +452,20 @@ def child(kind: str, name: str, edge: str) -> dict[str, float]:
         sink = BoxSink(file, frame, task) if isinstance(task, Detector) else LabelSink(file, frame, task)
         tally = run_scene(frame, package, engine, sink, Cutting())
     (OUT / f".{name}.out").unlink()
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_kib = peak_of_process_kib()
     return {
         "above_mb": (peak_kib - before_kib) * 1024 / 1e6,
         "tiles": tally.tiles,
         "done": tally.done,
         "cpu_s": time.process_time() - started_s,
     }
+
+
+def peak_of_process_kib() -> int:
+    """Peak resident memory since this program began; ``getrusage`` would carry the parent's over."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])
 
 
 def in_child(kind: str, name: str, edge_px: int) -> dict[str, float]:

@@ -313,3 +313,34 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
 def test_an_executor_that_does_not_exist_is_refused() -> None:
     with pytest.raises(MissionError, match="local, ray"):
         make_executor("slurm")
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from exporters.package import load_package
+from runtime.engines import open_engine
+from runtime.infer import infer_scenes
+package = load_package(Path(sys.argv[1]), trust={}, allow_unsigned=True)
+engine = open_engine(package)
+result = infer_scenes(package, [Path(sys.argv[2])], Path(sys.argv[3]), engine=engine, batch=64)
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1], result.scenes[0].done)
+"""
+
+
+def test_peak_memory_does_not_grow_with_the_scene(
+    make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
+) -> None:
+    import subprocess
+    import sys
+
+    make_package(64)
+    peaks = []
+    for height in (6_400, 25_600):
+        scene = write_tiff(f"{height}.tif", np.full((3, height, 1280), 90, dtype=np.uint8))
+        command = [sys.executable, "-c", PEAK, str(tmp_path / "colour"), str(scene), str(tmp_path / "out")]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True)
+        peak_kib, done = map(int, ran.stdout.split())
+        assert done == height // 64 * 20
+        peaks.append(peak_kib / 1024)
+    assert peaks[1] - peaks[0] < 16  # MiB; the taller scene has 74 MiB more of pixels
