@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -194,3 +195,25 @@ def test_without_scripts_the_page_still_tells_the_flight(browser: Any, page: Pat
         assert browser.js(shown.format("'#replay'")) == 0
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_hostile_words_stay_words_wherever_the_script_puts_them(
+    browser: Any, flight: ReplayReport, tmp_path: Path
+) -> None:
+    evil = "</script><img src=x onerror=\"document.title='owned'\">"
+    slots = [replace(slot, reason=evil, counterfactual=evil, overruled=evil, cover=evil) for slot in flight.slots]
+    products = [replace(one, label=evil, truth=evil + "!") for one in flight.products[:64]]
+    passes = [replace(one, station=evil) for one in flight.passes]
+    path = tmp_path / "hostile.html"
+    path.write_text(
+        render_report(replace(flight, slots=slots, products=products, passes=passes, stations=())), encoding="utf-8"
+    )
+    browser.open("about:blank")
+    browser.complaints.clear()
+    browser.open(path)
+    browser.wait("document.documentElement.classList.contains('live')")
+    browser.key("n")
+    assert evil in browser.js("document.getElementById('inspector').textContent")
+    assert browser.js("document.querySelectorAll('img[src=x], [onerror]').length") == 0
+    assert browser.js("document.title") == flight.title
+    assert browser.complaints == []
