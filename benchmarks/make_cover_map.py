@@ -1,6 +1,6 @@
-"""Draws ``cover_map.npz`` from Natural Earth land outlines and hand-drawn regions; run once, by a maintainer.
+"""Draws `power_sim/data/cover_map.npz` from Natural Earth land outlines and hand-drawn regions; run by a maintainer.
 
-    python make_cover_map.py land-50m.json      # from the npm package world-atlas 2.0.2
+    python benchmarks/make_cover_map.py land-50m.json      # from the npm package world-atlas 2.0.2
 
 Land and sea are Natural Earth's (public domain). Everything else is drawn here from general knowledge to about five
 degrees: good for "forest now, desert in three minutes", useless as a map.
@@ -137,8 +137,8 @@ def paint(land: np.ndarray) -> np.ndarray:
 
 if __name__ == "__main__":
     codes = paint(rasterise(decode_rings(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
-    target = Path(__file__).with_name("cover_map.npz")
+    target = Path(__file__).resolve().parents[1] / "power_sim" / "data" / "cover_map.npz"
     np.savez_compressed(target, cover=codes, names=np.array(NAMES), cell_deg=CELL_DEG)
     area = np.cos(np.radians((np.arange(codes.shape[0]) + 0.5) * CELL_DEG - 90))[:, None] * np.ones(codes.shape)
     for code, name in enumerate(NAMES):
-        print(f"{name:10s} {area[codes == code].sum() / area.sum():.3f}")  # noqa: T201
+        print(f"{name:10s} {area[codes == code].sum() / area.sum():.3f}")
