@@ -40,7 +40,7 @@ def test_imports_point_down(package: str, repo: Path) -> None:
 
 
 def test_the_simulator_needs_nothing_but_numpy_and_sgp4(repo: Path) -> None:
-    allowed = {"numpy", "sgp4", "power_sim", "tomli", *sys.stdlib_module_names}
+    allowed = {"numpy", "sgp4", "power_sim", "tomli", "tomllib", *sys.stdlib_module_names}
     optional = {"env.py": {"gymnasium"}, "plot.py": {"matplotlib"}}
     for path in (repo / "power_sim").rglob("*.py"):
         extra = set(imported_packages(path)) - allowed - optional.get(path.name, set())
