@@ -36,7 +36,7 @@ lint: venv-dev ## ruff, mypy --strict, pyright
 	$(BIN)/pyright
 
 wheel-test: venv-dev ## build the wheel, install it in a clean environment, fly a short mission from there
-	rm -rf build/wheel && mkdir -p build/wheel
+	rm -rf build/lib build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip --disable-pip-version-check install --quiet "$$(ls build/wheel/*.whl)[cpu]"
