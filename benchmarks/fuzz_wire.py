@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from runtime.cfdp.pdus import Condition, Eof, FileData, Finished, Header, Metadata, Nak, TransactionId, decode, encode
 from runtime.downlink.links.stream import PacketSplitter
 from runtime.ground.receiver import Receiver
-from runtime.ground.station import opened
+from runtime.ground.station import finish, opened
 from runtime.records import Footprint, Product
 from runtime.wire.codec import MalformedError
 from runtime.wire.messages import (
@@ -48,12 +48,14 @@ DECODERS: tuple[Callable[[bytes], object], ...] = (
 
 def main(arguments: list[str]) -> int:
     """Fuzz, and say what was refused and why; 1 where something else than a refusal came out."""
-    with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "ground") as (_, receiver):
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "ground") as (archive, receiver):
         if "--atheris" in arguments:
             return guided(receiver)
         cases = int(arguments[0]) if arguments else CASES
         outside = sorted(path for path in Path(folder).iterdir())
         code = at_random(receiver, cases)
+        receiver.commit()
+        finish(Path(folder) / "ground", archive, receiver)  # what was accepted must also be shown
         assert sorted(path for path in Path(folder).iterdir()) == outside, "something was written outside its folder"
         print(f"the station holds {receiver.counts['products']} products and refused {sum(receiver.rejected.values())}")
         return code

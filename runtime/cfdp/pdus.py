@@ -38,7 +38,7 @@ from spacepackets.cfdp.pdu.prompt import PromptPdu, ResponseRequired
 from spacepackets.exceptions import BytesTooShortError
 from spacepackets.util import ByteFieldGenerator
 
-from ..wire.codec import MalformedError
+from ..wire.codec import MAX_NUMBER, MalformedError
 
 
 class Condition(IntEnum):
@@ -197,6 +197,8 @@ def _decode(raw: bytes) -> tuple[Header, Pdu]:
         common.file_flag == LargeFileFlag.LARGE,
         common.crc_flag == CrcFlag.WITH_CRC,
     )
+    if max(header.transaction.source, header.transaction.sequence, header.destination) > MAX_NUMBER:
+        raise MalformedError("number", "an entity or transaction beyond 63 bits")
     if common.pdu_type == PduType.FILE_DATA:
         data = FileDataPdu.unpack(raw)
         return header, FileData(data.offset, bytes(data.file_data))

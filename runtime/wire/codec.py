@@ -5,6 +5,10 @@ from __future__ import annotations
 import struct
 
 
+MAX_NUMBER = 2**63 - 1
+"""No number that is received and kept is greater: SQLite keeps signed ones of 64 bits."""
+
+
 class MalformedError(ValueError):
     """Received bytes do not mean anything; ``reason`` is one word of a fixed list, for counting."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from .codec import MalformedError, Reader, Writer
+from .codec import MAX_NUMBER, MalformedError, Reader, Writer
 from .fields import Field, decode_fields, encode_fields
 
 ACK_VERSION = 1
@@ -43,6 +43,8 @@ def decode_acknowledgement(data: bytes) -> Acknowledgement:
     """The acknowledgement in ``data``; raises MalformedError for anything else."""
     reader = Reader(data)
     version, transfer, prompt = (int(number) for number in reader.unpack("BQH"))
+    if transfer > MAX_NUMBER:
+        raise MalformedError("number", f"transfer {transfer}")
     if version != ACK_VERSION:
         raise MalformedError("version", f"acknowledgement version {version}")
     ranges: list[tuple[int, int]] = []

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..records import Footprint, Product
-from .codec import MalformedError, Reader, Writer
+from .codec import MAX_NUMBER, MalformedError, Reader, Writer
 
 VERSION = 1
 HEAD = "BQHqHH"
@@ -27,6 +27,8 @@ HEAD_BYTE = struct.calcsize(">" + HEAD)
 PROMPT = 1
 MICRO = 1_000_000
 MAX_CORNER = 4096
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+"""The years 1 to 9999, which a date can say."""
 MAX_TEXT_BYTE = 1024
 
 
@@ -115,6 +117,8 @@ def decode_batch(data: bytes) -> Batch:
     flags, transfer, index, base_ms, strings, count = (int(number) for number in reader.unpack(HEAD))
     if flags >> 4 != VERSION:
         raise MalformedError("version", f"batch version {flags >> 4}")
+    if transfer > MAX_NUMBER:
+        raise MalformedError("number", f"transfer {transfer}")
     if strings + count > reader.left_byte:
         raise MalformedError("truncated", f"{strings} strings and {count} products announced")
     table = [reader.text(MAX_TEXT_BYTE) for _ in range(strings)]
@@ -128,6 +132,8 @@ def unfit(product: Product) -> str:
     """Why ``product`` cannot be stored or sent, or an empty string where it can."""
     if not (math.isfinite(product.score) and math.isfinite(product.value) and math.isfinite(product.captured_unix_s)):
         return "its score, value or time is not finite"
+    if not FIRST_MS <= _milliseconds(product) <= LAST_MS:
+        return "its time is outside the years 1 to 9999"
     if min(product.slot, product.row_px, product.col_px, product.edge_px) < 0:
         return "its slot or window is negative"
     names = (product.product_id, *_shared(product))
@@ -190,6 +196,8 @@ def _read_record(reader: Reader, table: list[str], base_ms: int) -> Product:
     if not product_id or not (math.isfinite(score) and math.isfinite(value)):
         raise MalformedError("number", "a product without an identity or with a score that is no number")
     captured_ms = base_ms + reader.signed(1 << 50)
+    if not FIRST_MS <= captured_ms <= LAST_MS:
+        raise MalformedError("time", f"captured at {captured_ms} ms")
     row_px, col_px, edge_px = (reader.varint() for _ in range(3))
     return Product(
         product_id=product_id,

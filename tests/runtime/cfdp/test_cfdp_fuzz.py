@@ -78,7 +78,7 @@ def test_r23_damaged_pdus_are_understood_or_refused(header: Header, pdu: Pdu, da
         reason = error.reason
     else:
         reason = "none"
-    assert reason in {"none", "truncated", "crc", "version", "length", "mode", "pdu", "directive"}
+    assert reason in {"none", "truncated", "crc", "version", "length", "mode", "number", "pdu", "directive"}
 
 
 @given(st.binary(max_size=80))

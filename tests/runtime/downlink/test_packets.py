@@ -24,7 +24,7 @@ from runtime.wire.messages import (
     to_ranges,
 )
 from runtime.wire.packets import Apid, build, build_all, decode_time, encode_time, parse, split_stream
-from runtime.wire.payload import decode_batch, encode_batch, prompted, size_byte
+from runtime.wire.payload import decode_batch, encode_batch, prompted, size_byte, unfit
 
 MakeProduct = Callable[..., Product]
 NAMES = st.text(max_size=6)
@@ -184,6 +184,19 @@ def test_r23_damaged_messages_are_understood_or_refused(data: st.DataObject) -> 
     cut = bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
     for decode in (decode_batch, decode_acknowledgement, decode_housekeeping):
         assert refused(decode, cut) in REASONS
+
+
+def test_r23_numbers_that_nothing_can_keep_are_refused() -> None:
+    """Found by fuzzing: SQLite keeps 63 bits, and a date ends with the year 9999."""
+    batch = bytearray(encode_batch(1, 0, [plain(1)]))
+    batch[1] = 0x80
+    assert refused(decode_batch, bytes(batch)) == "number"
+    answer = bytearray(encode_acknowledgement(Acknowledgement(1, 0, ())))
+    answer[1] = 0x80
+    assert refused(decode_acknowledgement, bytes(answer)) == "number"
+    late = encode_batch(1, 0, [replace(plain(1), captured_unix_s=3e11)])
+    assert refused(decode_batch, late) == "time"
+    assert "years" in unfit(replace(plain(1), captured_unix_s=3e11))
 
 
 def test_r23_a_batch_that_announces_too_much_is_refused_before_memory_is_spent() -> None:
