@@ -78,10 +78,13 @@ def open_any(
     value_range: tuple[float, float] | None = None,
     buffer_line: int = 2048,
 ) -> AnyFrame:
-    """Open an image or a line stream, whichever its first bytes say. Raises ``FrameError``."""
-    if not _is_stream(path):
+    """Open an image or a line stream, whichever its first bytes say; a named pipe is a stream that a sensor writes.
+
+    Raises ``FrameError``.
+    """
+    if not path.is_fifo() and not _is_stream(path):
         return open_frame(path, band_names=band_names, value_range=value_range)
-    source = path.open("rb")
+    source = path.open("rb", buffering=0)
     try:
         return LineFrame(source, buffer_line=buffer_line, owns_source=True)
     except FrameError as error:
