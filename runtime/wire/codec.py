@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 
-
 MAX_NUMBER = 2**63 - 1
 """No number that is received and kept is greater: SQLite keeps signed ones of 64 bits."""
 
