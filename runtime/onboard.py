@@ -10,7 +10,7 @@ import numpy as np
 from exporters.package import ModelPackage
 from power_sim.slot import SlotState
 
-from .engines import open_onnx_engine
+from .engines import MemoryBudget, expected_byte, open_onnx_engine
 from .frames.scenes import SceneSource
 from .georeference import Box, footprints
 from .records import Footprint, Product, Tile, TileOutcome, TileRef
@@ -50,9 +50,21 @@ class LoadedNetwork:
 
 
 def load_networks(
-    packages: Mapping[str, ModelPackage], *, threads: int, class_value: Mapping[str, float]
+    packages: Mapping[str, ModelPackage],
+    *,
+    threads: int,
+    class_value: Mapping[str, float],
+    memory: MemoryBudget | None = None,
+    batch_tile: int = 32,
 ) -> dict[str, LoadedNetwork]:
-    """Open an engine per package and run its golden tiles. Raises ``EngineError``."""
+    """Open an engine per package and run its golden tiles.
+
+    ``memory`` bounds what all of them may take at ``batch_tile`` tiles a batch. Raises ``EngineError``, before anything
+    is loaded, where they do not fit together.
+    """
+    for package in packages.values():
+        if memory is not None:
+            memory.take(package.info.id, expected_byte(package, batch_tile))
     return {
         name: LoadedNetwork(
             package=package,

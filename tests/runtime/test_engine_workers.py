@@ -283,3 +283,19 @@ def test_the_estimate_bounds_what_the_shipped_packages_take(repo: Path) -> None:
         engine.close()
         with pytest.raises(EngineError, match="closed"):
             engine.infer(package.golden.tiles)
+
+
+def test_packages_that_do_not_fit_together_are_refused_before_any_is_loaded(make_package: MakePackage) -> None:
+    from dataclasses import replace
+
+    from runtime.onboard import load_networks
+
+    one = make_package()
+    other = replace(one, info=replace(one.info, id="other"))
+    size = expected_byte(one, 32)
+    with pytest.raises(EngineError, match="other needs"):
+        load_networks({"a": one, "b": other}, threads=1, class_value={}, memory=MemoryBudget(2 * size - 1))
+    assert set(load_networks({"a": one, "b": other}, threads=1, class_value={}, memory=MemoryBudget(2 * size))) == {
+        "a",
+        "b",
+    }
