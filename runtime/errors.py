@@ -11,7 +11,7 @@ class MissionError(SubsolarError):
     """A mission, scenario or command asks for something that does not exist or does not fit together."""
 
 
-class RunStopped(SubsolarError):
+class RunStopped(SubsolarError):  # noqa: N818 - no error: the user asked for it
     """The user ended a run; what was finished is kept, and the message says where."""
 
 

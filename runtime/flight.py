@@ -22,7 +22,8 @@ class ReplayOptions:
     scenario: str = "cubesat-6u"
     policy: str = "dqn"
     seed: int = 0
-    orbits: int = 3
+    orbits: int | None = None
+    """How long to fly; ``None`` takes the scenario's own length."""
     tiles_per_slot: int = 32
     threads: int = 1
     out: Path = Path("build/replay")
@@ -38,8 +39,9 @@ class ReplayOptions:
     def command(self) -> str:
         """What to type to get the same results again."""
         sets = "".join(f" --set {key}={value}" for key, value in sorted(self.overrides.items()))
+        orbits = "" if self.orbits is None else f"--orbits {self.orbits} "
         return (
-            f"subsolar replay {self.scenario} --policy {self.policy} --seed {self.seed} --orbits {self.orbits} "
+            f"subsolar replay {self.scenario} --policy {self.policy} --seed {self.seed} {orbits}"
             f"--tiles-per-slot {self.tiles_per_slot}{'' if self.infer else ' --no-inference'}{sets}"
         )
 

@@ -108,7 +108,7 @@ def summarise(flight: Flight) -> dict[str, object]:
         "complete": flight.complete,
         "ended": flight.ended,
         "slots": len(slots),
-        "orbits": flight.options.orbits,
+        "orbits": flight.options.orbits or flight.scenario.orbit.orbits,
         "tiles": tiles,
         "tiles_sampled": sum(slot.sampled_tile for slot in slots),
         "tiles_scored": scored,

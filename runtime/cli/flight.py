@@ -19,7 +19,7 @@ from .common import assignments, cli, json_option, packages_option, say, scenes_
 @click.argument("scenario", default="cubesat-6u")
 @click.option("--policy", default="dqn", show_default=True, help="dqn, greedy, fixed:NAME … or a file of weights.")
 @seed_option
-@click.option("--orbits", type=click.IntRange(1, 5000), default=3, show_default=True, help="How long to fly.")
+@click.option("--orbits", type=click.IntRange(1, 5000), help="How long to fly.  [default: as the scenario says]")
 @click.option(
     "--tiles-per-slot",
     type=click.IntRange(1),
