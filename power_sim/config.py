@@ -65,9 +65,11 @@ def key(
     high: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] = (),
+    quiet: bool = False,
 ) -> Any:
-    """Return a dataclass field whose values are checked on reading."""
-    metadata = {"range": Range(low, high, above, choices)}
+    """Return a dataclass field whose values are checked on reading. ``quiet``: left out of ``to_plain`` while it has
+    its default, so that a key added later changes no hash."""
+    metadata = {"range": Range(low, high, above, choices), "quiet": quiet}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -105,13 +107,17 @@ def read_table(cls: type[T], table: object, *, source: str, section: str = "") -
 def to_plain(value: Any) -> Any:
     """Return a dataclass tree as tables, lists and scalars; ``None`` is left out, as in TOML."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return {name: to_plain(item) for name, item in pairs if item is not None}
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {field.name: to_plain(item) for field, item in pairs if item is not None and not _is_quiet(field, item)}
     if isinstance(value, Mapping):
         return {name: to_plain(item) for name, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
     return value
+
+
+def _is_quiet(field: dataclasses.Field[Any], item: Any) -> bool:
+    return bool(field.metadata.get("quiet")) and item in (field.default, {}, ())
 
 
 def override(table: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:

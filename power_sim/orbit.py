@@ -15,6 +15,7 @@ from sgp4.api import SGP4_ERRORS, WGS72, Satrec
 from .constants import DAY_S, EARTH_GM_M3_S2, EARTH_J2, EARTH_RADIUS_M, SUN_RATE_RAD_S, UNIX_EPOCH_JD
 from .errors import OrbitError
 from .frames import FloatArray
+from .omm import ELEMENTS, check_omm
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,42 @@ def read_tle(line1: str, line2: str, source: str = "tle") -> Satrec:
 
 
 def read_omm(fields: Mapping[str, str], source: str = "omm") -> Satrec:
-    """Return SGP4's record of an Orbit Mean-Elements Message given as its fields (CCSDS 502.0-B)."""
+    """Return SGP4's record of an Orbit Mean-Elements Message given as its fields (CCSDS 502.0-B); ``OrbitError`` for
+    a missing or garbled element, and for elements outside what SGP4 takes."""
+    whole = check_omm(fields, source)
+    for name in ELEMENTS:
+        _check_element(name, whole[name], source)
     record = Satrec()
     try:
-        omm.initialize(record, dict(fields))
-    except (KeyError, ValueError) as error:
-        raise OrbitError(f"{source}: the OMM lacks or garbles {error}. Give every mean element.") from error
+        omm.initialize(record, whole)
+    except ValueError as error:
+        raise OrbitError(f"{source}: the OMM cannot be read ({error}). Copy it again.") from error
+    if record.error:
+        raise OrbitError(f"{source}: SGP4 refuses these elements: {SGP4_ERRORS[record.error]}. Use a current set.")
     return record
+
+
+_SPANS = {"MEAN_MOTION": (0.0, 18.0), "ECCENTRICITY": (0.0, 1.0), "INCLINATION": (0.0, 180.0)}
+
+
+def _check_element(name: str, text: str, source: str) -> None:
+    low, high = _SPANS.get(name, (-1e6, 1e6))
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise OrbitError(f"{source}: {name} = {text!r} in the OMM is not a number. Copy it again.") from error
+    if not low <= value <= high:
+        raise OrbitError(f"{source}: {name} = {text} in the OMM is not in {low:g} to {high:g}. Copy it again.")
+
+
+def refuse_below_ground(record: Satrec, source: str) -> None:
+    """Raise ``OrbitError`` where the perigee of an SGP4 record lies below 100 km, or the mean motion is none."""
+    perigee_km = float(record.altp) * EARTH_RADIUS_M / 1e3
+    if not perigee_km >= 100.0:
+        raise OrbitError(
+            f"{source} has its perigee at {perigee_km:.0f} km, which is no orbit. It must be at least 100 km: "
+            "check mean motion and eccentricity."
+        )
 
 
 def sgp4_from_elements(elements: Kepler, drag_per_radius: float = 0.0) -> Satrec:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .config import override, read_table, read_toml, to_plain
-from .errors import ScenarioError
+from .elements import PUBLISHED, elements_of, refuse_stale
+from .errors import OrbitError, ScenarioError
+from .frames import unix_from_utc
+from .omm import load_omm
 from .profiles import ModelProfile, check_envelope, check_ranges
 from .sections import (
     LimitsSection,
@@ -91,6 +94,8 @@ def read_scenario(table: Mapping[str, Any], source: str, folder: Path | None = N
             raise ScenarioError(f"{source}: pool has both file and models. Keep one.")
         models = _read_pool(scenario.pool.file, source, folder)
         scenario = replace(scenario, pool=replace(scenario.pool, file="", models=models))
+    if scenario.orbit.omm_file:
+        scenario = replace(scenario, orbit=_read_omm_file(scenario.orbit, source, folder))
     if scenario.workload.kind == "trace" and scenario.workload.trace:
         scenario = replace(scenario, workload=_pin_trace(scenario.workload, source, folder))
     return check_scenario(scenario, source)
@@ -106,8 +111,24 @@ def check_scenario(scenario: Scenario, source: str) -> Scenario:
         raise ScenarioError(f"{source}: power.initial_charge_min_frac is above initial_charge_max_frac. Swap them.")
     if unknown := sorted(power.faces_m2.keys() - set(FACES)):
         raise ScenarioError(f"{source}: power.faces_m2.{unknown[0]} is not a face. Use {', '.join(FACES)}.")
+    _check_orbit(orbit, source)
+    if scenario.thermal.throttle_c >= scenario.thermal.limit_c:
+        raise ScenarioError(f"{source}: thermal.throttle_c must be below limit_c = {scenario.thermal.limit_c:g}.")
+    _check_workload(work, source)
+    return scenario
+
+
+def _check_orbit(orbit: OrbitSection, source: str) -> None:
+    try:
+        unix_from_utc(orbit.start_utc)
+    except ScenarioError as error:
+        raise ScenarioError(f"{source}: orbit.start_utc = {error}") from error
     if orbit.kind == "tle" and len(orbit.tle) != 2:
         raise ScenarioError(f"{source}: orbit.tle has {len(orbit.tle)} lines. Give the two lines of one element set.")
+    if orbit.kind == "omm" and not orbit.omm:
+        raise ScenarioError(
+            f"{source}: orbit.omm is empty. Name a file with orbit.omm_file, or give the fields in [orbit.omm]."
+        )
     if orbit.kind in ("ideal", "sortie") and orbit.slots_per_orbit < 1:
         raise ScenarioError(
             f"{source}: orbit.slots_per_orbit = {orbit.slots_per_orbit} leaves no slots. Set 1 or more."
@@ -116,10 +137,13 @@ def check_scenario(scenario: Scenario, source: str) -> Scenario:
         raise ScenarioError(
             f"{source}: orbit.altitude_km = {orbit.altitude_km:g} is not an orbit. It must be at least 120."
         )
-    if scenario.thermal.throttle_c >= scenario.thermal.limit_c:
-        raise ScenarioError(f"{source}: thermal.throttle_c must be below limit_c = {scenario.thermal.limit_c:g}.")
-    _check_workload(work, source)
-    return scenario
+    if orbit.kind in ("sgp4", "keplerian") and orbit.perigee_km < 100:
+        raise ScenarioError(
+            f"{source}: orbit.eccentricity = {orbit.eccentricity:g} at altitude_km = {orbit.altitude_km:g} puts the "
+            f"perigee at {orbit.perigee_km:.0f} km. It must be at least 100: lower the one or raise the other."
+        )
+    if orbit.kind in PUBLISHED:
+        elements_of(orbit, source)
 
 
 def _check_workload(work: WorkloadSection, source: str) -> None:
@@ -140,7 +164,10 @@ def _check_workload(work: WorkloadSection, source: str) -> None:
 def _load_file(path: Path, overrides: Mapping[str, str]) -> Scenario:
     table = override(read_toml(path), overrides)
     table.setdefault("name", path.stem)
-    return read_scenario(table, path.name, path.parent)
+    scenario = read_scenario(table, path.name, path.parent)
+    if scenario.orbit.kind in PUBLISHED:
+        refuse_stale(scenario.orbit, path.name)
+    return scenario
 
 
 def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfile, ...]:
@@ -153,6 +180,17 @@ def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfil
     else:
         raise ScenarioError(f"{source}: pool.file = {name!r} is not beside it nor built in. Correct the name.")
     return read_table(PoolSection, table, source=name, section="pool").models
+
+
+def _read_omm_file(orbit: OrbitSection, source: str, folder: Path | None) -> OrbitSection:
+    if orbit.omm:
+        raise ScenarioError(f"{source}: orbit has both omm_file and omm. Keep one.")
+    if orbit.kind != "omm":
+        raise ScenarioError(f"{source}: orbit.omm_file is given but orbit.kind = {orbit.kind!r}. Set kind = 'omm'.")
+    try:
+        return replace(orbit, omm_file="", omm=load_omm((folder or Path()) / orbit.omm_file))
+    except OrbitError as error:
+        raise OrbitError(f"{source}: orbit.omm_file = {orbit.omm_file!r}: {error}") from error
 
 
 def _pin_trace(work: WorkloadSection, source: str, folder: Path | None) -> WorkloadSection:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .config import key
+from .constants import EARTH_RADIUS_M
 from .profiles import ModelProfile
 
 
@@ -17,9 +18,9 @@ from .profiles import ModelProfile
 class OrbitSection:
     """Where the craft is, when the mission starts, and how time is cut into slots."""
 
-    kind: str = key("tle", choices=("tle", "sgp4", "keplerian", "ideal", "sortie"))
-    """``tle``: SGP4 from two lines; ``sgp4``: SGP4 from the mean elements below; ``keplerian``: J2 ellipse;
-    ``ideal``: the paper's circle;
+    kind: str = key("tle", choices=("tle", "omm", "sgp4", "keplerian", "ideal", "sortie"))
+    """``tle``: SGP4 from two lines; ``omm``: SGP4 from an Orbit Mean-Elements Message; ``sgp4``: SGP4 from the mean
+    elements below; ``keplerian``: J2 ellipse; ``ideal``: the paper's circle;
     ``sortie``: a UAV's flight."""
     start_utc: str = "2023-10-16T00:00:00Z"
     window_days: float = key(0.0, low=0.0, high=400.0)
@@ -30,7 +31,12 @@ class OrbitSection:
     slots_per_orbit: int = key(0, low=0, high=10_000)
     """0: from the period. ``ideal`` and ``sortie`` need it."""
     tle: tuple[str, ...] = ()
+    omm_file: str = key("", quiet=True)
+    """``omm``: an .xml, .json or .csv file with one object, relative to the scenario's file; read into ``omm``."""
+    omm: Mapping[str, str] = key({}, quiet=True)
+    """``omm``: the message's fields under their CCSDS names, each a text in quotes."""
     max_tle_age_days: float = key(30.0, above=0.0, high=1000.0)
+    """Of two lines or an OMM, counted from ``start_utc``."""
     altitude_km: float = key(500.0, low=0.05, high=2000.0)
     eccentricity: float = key(0.0, low=0.0, high=0.2)
     inclination_deg: float = key(97.4, low=0.0, high=180.0)
@@ -48,6 +54,12 @@ class OrbitSection:
     longitude_deg: float = key(0.0, low=-180.0, high=180.0)
     speed_m_s: float = key(18.0, above=0.0, high=400.0)
     """Of a sortie."""
+
+    @property
+    def perigee_km(self) -> float:
+        """Height of the lowest point of the mean elements below; ``altitude_km`` is the semi-major axis'."""
+        radius_km = EARTH_RADIUS_M / 1e3
+        return (radius_km + self.altitude_km) * (1 - self.eccentricity) - radius_km
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

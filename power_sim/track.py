@@ -12,15 +12,14 @@ from .constants import ASTRONOMICAL_UNIT_M, DAY_S, EARTH_MEAN_RADIUS_M, EARTH_RA
 from .contacts import Pass, Station, elevation_rad, passes_of
 from .cover import cover_code, cover_map
 from .eclipse import lit_frac_of_steps, positive_frac_of_steps, shadow_intervals_s, shadow_margins_rad
+from .elements import elements_of, refuse_stale
 from .errors import OrbitError
 from .frames import FloatArray, ecef_from_eci, ecef_from_geodetic, geodetic_from_ecef, unix_from_utc
 from .orbit import (
     Kepler,
-    epoch_unix_s,
     orbit_period_s,
     propagate_kepler,
     propagate_sgp4,
-    read_tle,
     sgp4_from_elements,
     sun_synchronous_inclination_rad,
 )
@@ -93,16 +92,9 @@ def fly_span(scenario: Scenario, start_unix_s: float, slots: int) -> Track:
 
 def state_at(orbit: OrbitSection, unix_s: FloatArray, source: str = "orbit") -> tuple[FloatArray, FloatArray]:
     """Return position and velocity (n, 3), SI, equator and equinox of date, of the section's orbit."""
-    start = unix_from_utc(orbit.start_utc)
-    if orbit.kind == "tle":
-        record = read_tle(orbit.tle[0], orbit.tle[1], source)
-        age_days = abs(start - epoch_unix_s(record)) / DAY_S
-        if age_days > orbit.max_tle_age_days:
-            raise OrbitError(
-                f"{source}: orbit.tle is {age_days:.0f} days from start_utc = {orbit.start_utc}, more than "
-                f"max_tle_age_days = {orbit.max_tle_age_days:g}. Use newer elements or another start."
-            )
-        return propagate_sgp4(record, unix_s)
+    if orbit.kind in ("tle", "omm"):
+        refuse_stale(orbit, source)
+        return propagate_sgp4(elements_of(orbit, source), unix_s)
     if orbit.kind == "sgp4":
         return propagate_sgp4(sgp4_from_elements(kepler_of(orbit), orbit.drag_per_radius), unix_s)
     return propagate_kepler(kepler_of(orbit), unix_s)
@@ -112,7 +104,7 @@ def kepler_of(orbit: OrbitSection) -> Kepler:
     """Return the mean elements that an ``[orbit]`` section states, at its start."""
     start = unix_from_utc(orbit.start_utc)
     a = EARTH_RADIUS_M + orbit.altitude_km * 1e3
-    if a * (1 - orbit.eccentricity) < EARTH_RADIUS_M + 100e3:
+    if orbit.perigee_km < 100:
         raise OrbitError(f"orbit.eccentricity = {orbit.eccentricity:g} puts the perigee below 100 km. Lower it.")
     inclination = math.radians(orbit.inclination_deg)
     if orbit.sun_synchronous:
@@ -128,8 +120,8 @@ def kepler_of(orbit: OrbitSection) -> Kepler:
 
 def _period_s(scenario: Scenario, start: float) -> float:
     orbit = scenario.orbit
-    if orbit.kind == "tle":
-        return 2 * math.pi / float(read_tle(orbit.tle[0], orbit.tle[1], scenario.name).no_kozai) * 60.0
+    if orbit.kind in ("tle", "omm"):
+        return 2 * math.pi / float(elements_of(orbit, scenario.name).no_kozai) * 60.0
     return orbit_period_s(orbit.altitude_km * 1e3, EARTH_RADIUS_M)
 
 
