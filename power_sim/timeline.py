@@ -261,29 +261,30 @@ def swept_tile_per_s(scenario: Scenario) -> float:
 def read_trace(path: Path, covers: tuple[str, ...], slots: int) -> FloatArray:
     """Return recorded arrivals (slots, covers) from a CSV with the columns slot, cover, tile; gaps and repeats are
     refused."""
+    where = f"workload.trace = {str(path)!r}"
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"workload.trace = {str(path)!r} cannot be read: {error}. Check the path.") from error
+        raise ScenarioError(f"{where} cannot be read: {error}. Check the path.") from error
     tiles = np.full((slots, len(covers)), np.nan)
     for number, row in enumerate(rows, start=2):
         try:
             slot, cover, tile = int(row["slot"]), covers.index(row["cover"]), float(row["tile"])
         except (KeyError, TypeError, ValueError) as error:
             raise ScenarioError(
-                f"{path}: line {number}: {row} is not slot, cover, tile with a cover of {covers}."
+                f"{where}: line {number}: {row} is not slot, cover, tile with a cover of {covers}."
             ) from error
         if slot >= slots:
             continue
         if slot < 0 or not math.isfinite(tile) or tile < 0 or not np.isnan(tiles[slot, cover]):
             raise ScenarioError(
-                f"{path}: line {number}: {row} repeats a slot or is negative. Give each slot and cover once."
+                f"{where}: line {number}: {row} repeats a slot or is negative. Give each slot and cover once."
             )
         tiles[slot, cover] = tile
     missing = np.flatnonzero(np.all(np.isnan(tiles), axis=1))
     if missing.size:
         raise ScenarioError(
-            f"{path}: slot {missing[0]} of {slots} is missing. Give every slot, 0 tiles where nothing arrived."
+            f"{where}: slot {missing[0]} of {slots} is missing. Give every slot, 0 tiles where nothing arrived."
         )
     return np.asarray(np.nan_to_num(tiles))
