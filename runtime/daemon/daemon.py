@@ -130,6 +130,7 @@ class Daemon:
         try:
             record = self.wired.loop.fly_slot()
             self._aboard.trace.append(slot_line(self.wired.world, record))
+            self._aboard.blackbox.well()
             self._fault = ""
         except SubsolarError as error:
             self._failed(error)

@@ -17,6 +17,7 @@ from ..errors import EngineError
 from ..models import ModelSlots
 from ..onboard import LoadedNetwork, load_networks
 from ..records import Footprint, Product, Tile, TileOutcome
+from .blackbox import BlackBox
 from .metrics import Metrics
 from .sections import ModelsSection
 
@@ -56,6 +57,7 @@ class Craftsman:
     loaded: LoadedNetwork
     slot_name: str
     shadow_tile: int
+    blackbox: BlackBox
     shadow: Shadow | None = None
     done_tile: int = 0
     failed_tile: int = 0
@@ -86,6 +88,7 @@ class Craftsman:
         self, tiles: Sequence[Tile], places: Sequence[Footprint | None], state: SlotState
     ) -> tuple[list[Product], list[TileOutcome]]:
         """Infer, count, and let the shadow look at the first tiles."""
+        self.blackbox.working(self.name, [tile.ref.frame_id for tile in tiles])
         products, outcomes = self.loaded.answer(tiles, places, state)
         self.done_tile += len(products)
         self.failed_tile += len(outcomes) - len(products)
@@ -126,6 +129,7 @@ class Fleet:
     metrics: Metrics
     told: Callable[[str], None]
     """Where events go that the ground must hear of."""
+    blackbox: BlackBox
     networks: dict[str, Craftsman] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Names whose package cannot be loaded, and why."""
@@ -231,7 +235,9 @@ class Fleet:
         loaded = load_networks({name: package}, threads=self.threads, class_value={})[name]
         self.metrics.set("engine_build_seconds", self.clock() - began_s, model=name)
         before_s = None if old is None else old.tile_s
-        return Craftsman(name, package_id, loaded, have.flying, self.section.shadow_tile, before_tile_s=before_s)
+        return Craftsman(
+            name, package_id, loaded, have.flying, self.section.shadow_tile, self.blackbox, before_tile_s=before_s
+        )
 
     def _judge(self, one: Craftsman, tile: int) -> bool:
         ended = one.done_tile + one.failed_tile

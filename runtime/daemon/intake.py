@@ -52,6 +52,8 @@ class Intake:
     queue_max_tile: int
     counts: Counter[str] = field(default_factory=Counter)
     last_event: str = ""
+    condemned: dict[str, str] = field(default_factory=dict)
+    """Frames (by id) that must not be touched again, and why: their tiles fail."""
     _keep: Filter = field(default_factory=skip_empty)
     _new: set[str] = field(default_factory=set)
     _taken: list[TileRef] = field(default_factory=list)
@@ -93,6 +95,8 @@ class Intake:
         """Return up to ``count`` windows: frames of the most valuable cover first, then the oldest, from the top on."""
         refs: list[TileRef] = []
         for frame in self._by_worth():
+            if frame.frame_id in self.condemned:
+                continue
             grid = tile_grid(frame.width_px, frame.height_px, self.edge_px, frame_id=frame.frame_id)
             last = min(frame.tile, frame.ended_tile + count - len(refs))
             refs += [grid[index].ref for index in range(frame.ended_tile, last)]
@@ -134,13 +138,16 @@ class Intake:
         room = self.queue_max_tile
         for frame in self._by_worth():
             left = frame.left_tile - ended[frame.sha256]
+            if reason := self.condemned.pop(frame.frame_id, ""):
+                self._shed += self._windows(frame, frame.ended_tile, left, reason, "failed")
+                ended[frame.sha256] += left
+                continue
             may_wait = min(left, room) if self.waits.get(frame.cover, False) else 0
             room -= may_wait
             if may_wait < left:
                 reason = "the queue is full" if self.waits.get(frame.cover, False) else f"{frame.cover} does not wait"
                 self._shed += self._windows(frame, frame.ended_tile + ended[frame.sha256], left - may_wait, reason)
                 ended[frame.sha256] += left - may_wait
-        self.counts["shed_tile"] += len(self._shed)
         self.ledger.claim(slot, [(sha256, tile) for sha256, tile in ended.items() if tile])
 
     def shed(self) -> Sequence[TileOutcome]:
@@ -154,9 +161,9 @@ class Intake:
         self._open.clear()
         self.ledger.close()
 
-    def _windows(self, frame: Waiting, first: int, count: int, reason: str) -> list[TileOutcome]:
+    def _windows(self, frame: Waiting, first: int, count: int, reason: str, outcome: str = "shed") -> list[TileOutcome]:
         grid = tile_grid(frame.width_px, frame.height_px, self.edge_px, frame_id=frame.frame_id)
-        return [TileOutcome(grid[index].ref, "shed", reason) for index in range(first, first + count)]
+        return [TileOutcome(grid[index].ref, outcome, reason) for index in range(first, first + count)]
 
     def _by_worth(self) -> list[Waiting]:
         """Waiting frames, those first that are worked on first and shed last."""

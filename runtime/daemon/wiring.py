@@ -23,6 +23,7 @@ from ..models import Keyring, ModelSlots
 from ..pool import measured_pool
 from ..slot_loop import Meter, SlotLoop
 from ..store import ProductStore
+from .blackbox import PROVEN, BlackBox
 from .clock import Clock
 from .facts import FlightFacts, Orders
 from .feeders import Feeder
@@ -125,8 +126,8 @@ class Aboard:
         )
         self.trace = JsonRing(state / "trace.jsonl", mission.flight.reports.trace_byte, lambda: self._trace_header)
         self._trace_header: Mapping[str, Any] = {}
+        self.blackbox = BlackBox(state / "working.json")
         self.intake = self._intake(mission)
-        self.metrics.add("restarts_total", cause="start")
         self.metrics.set("build_info", 1.0, version=self.version, mission=mission.name)
 
     def next_slot(self) -> int:
@@ -138,7 +139,8 @@ class Aboard:
         """Build the flight that ``mission`` describes; nothing of ``old`` changes before everything holds."""
         mission = mission or self.mission
         flight, clock = mission.flight, self.clock
-        fleet = Fleet(self.slots, flight.models, flight.mission.threads, clock.monotonic_s, self.metrics, host.told)
+        threads = flight.mission.threads
+        fleet = Fleet(self.slots, flight.models, threads, clock.monotonic_s, self.metrics, host.told, self.blackbox)
         if old is None:
             for package_id in self.slots.boot(flight.models.boots_max):
                 host.told(f"{package_id}: the trial was given up, it took too many starts")
@@ -151,6 +153,7 @@ class Aboard:
         self.intake.edge_px = edge
         if old is None:
             self.intake.start(self.next_slot() - 1)
+            self._after_death(fleet, host)
         facts = self._facts(mission, scenario, fleet, host, old)
         world = FlightWorld(scenario, facts, settle=self.intake.close_slot)
         if old is not None:
@@ -223,6 +226,7 @@ class Aboard:
 
     def close(self) -> None:
         """Give everything back."""
+        self.blackbox.left()
         self.intake.close()
         self.trace.close()
         self.store.close()
@@ -237,6 +241,18 @@ class Aboard:
         measured = measured_pool(mission.scenario.with_pool(aboard), packages)
         by_name = {(model.name, model.mode): model for model in measured.pool.models}
         return mission.scenario.with_pool([by_name.get((model.name, model.mode), model) for model in pool.models])
+
+    def _after_death(self, fleet: Fleet, host: Host) -> None:
+        """Draw the lesson from a process that died in a slot, once it is one."""
+        death = self.blackbox.last()
+        self.metrics.add("restarts_total", cause="start" if death is None else "died")
+        if death is None or death.count < PROVEN:
+            return
+        why = f"the process died {death.count} times in a row while {death.model} worked on it"
+        host.told(f"{', '.join(death.frames)}: {why}")
+        self.intake.condemned |= dict.fromkeys(death.frames, why)
+        if death.model in fleet.networks:
+            fleet.networks[death.model].bar(f"the process died {death.count} times in a row while it ran")
 
     def _facts(self, mission: Mission, scenario: Scenario, fleet: Fleet, host: Host, old: Wired | None) -> FlightFacts:
         flight = mission.flight

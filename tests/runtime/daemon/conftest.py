@@ -201,7 +201,8 @@ class Craft:
             warnings.simplefilter("ignore")
             with rasterio.open(inbox / f".{name}", "w", **profile) as target:
                 target.write(pixels)
-                target.update_tags(name=name)
+                if fill:  # alike to the eye, not to the hash
+                    target.update_tags(name=name)
         return (inbox / f".{name}").rename(inbox / name)
 
     def start(self, environment: dict[str, str] | None = None) -> Daemon:

@@ -69,6 +69,8 @@ def test_r30_a_recorded_flight_decides_alike_when_it_is_flown_again(craft: Any) 
         craft.fly()
         if slot == 12:
             obey(craft, "pass", what="start")
+        if slot == 14:
+            obey(craft, "pass", what="stop")
         if slot == 20:
             obey(craft, "reload")
     trace = craft.folder / "state" / "trace.jsonl"
@@ -194,6 +196,7 @@ def test_r03_a_disk_that_refuses_costs_a_slot_and_no_tile(craft: Any) -> None:
         disarm()
     assert craft.daemon.status["state"] == "degraded"
     assert "disk is full" in craft.daemon.status["reasons"][0].lower() or "space" in craft.daemon.status["reasons"][0]
+    craft.battery(0.951)
     craft.fly()
     assert craft.daemon.status["state"] == "running"
     assert craft.daemon.status["counts"]["done_tile"] == 16

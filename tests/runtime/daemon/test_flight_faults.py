@@ -158,6 +158,7 @@ def test_r18_on_an_empty_battery_nothing_is_inferred_and_telemetry_goes_on(craft
     assert craft.slot()["model"] == "idle"
     sent = sum(path.stat().st_size for path in (craft.folder / "outbox").glob("*.packet")) - before
     assert 0 < sent <= 4096
+    craft.daemon._obey(Request("pass", {"what": "stop"}))
     for slot in range(60):
         frac = min(frac + 0.02, 0.99 - 0.001 * (slot % 3))
         craft.battery(frac)

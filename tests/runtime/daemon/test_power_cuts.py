@@ -63,3 +63,41 @@ def test_r01_i1_i2_i5_a_power_cut_anywhere_in_a_slot_neither_loses_nor_doubles_a
     store.close()
     assert counts.done_tile + counts.shed_tile + counts.failed_tile == 64
     assert len(places) == len(set(places)) == counts.done_tile
+
+
+DIE = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import TestClock
+from runtime.daemon.run import daemon_of
+class Deadly:
+    def __init__(self, engine):
+        self.engine, self.name, self.provider = engine, engine.name, engine.provider
+    def infer(self, batch):
+        if (batch[:, 0] == 255).all(axis=(1, 2)).any():
+            os.abort()
+        return self.engine.infer(batch)
+clock = TestClock()
+with daemon_of(Path(sys.argv[2]), clock, {}) as daemon:
+    for one in daemon.wired.fleet.networks.values():
+        object.__setattr__(one.loaded.classifier, "engine", Deadly(one.loaded.classifier.engine))
+    daemon.fly_slot()
+"""
+
+
+def test_r10_a_frame_that_kills_the_process_twice_is_not_touched_again(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(start=False)
+    craft.image("deadly.tif", fill=(255, 0, 0))
+    command = [sys.executable, "-c", DIE, str(Path(__file__).parent), str(craft.mission)]
+    codes = [subprocess.run(command, cwd=Path(__file__).parents[3], check=False).returncode for _ in range(3)]
+    assert codes == [-signal.SIGABRT, -signal.SIGABRT, 0]
+    store = ProductStore.open_readonly(craft.folder / "state" / "products.sqlite")
+    counts, outcomes = store.counts(), store.outcomes()
+    store.close()
+    assert (counts.done_tile, counts.failed_tile) == (0, 16)
+    assert "died 2 times in a row" in outcomes[0][2]
+    craft.start()
+    craft.image("good.tif")
+    craft.fly()
+    assert craft.daemon.status["counts"]["done_tile"] == 16
