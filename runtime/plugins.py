@@ -7,9 +7,13 @@ See docs/plugins.md for what each group's entry points must be.
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import MissionError
+
+if TYPE_CHECKING:
+    from policies.decision import Policy
+    from power_sim.scenario import Scenario
 
 GROUPS = ("sources", "tasks", "engines", "policies", "meters", "links")
 
@@ -39,6 +43,20 @@ def find_plugin(group: str, name: str) -> Any:
         raise MissionError(
             f"The {group} plug-in {name!r} ({point.value}) cannot be loaded: {error}. Install it again or remove it."
         ) from error
+
+
+def policy_named(spec: str, scenario: Scenario, *, seed: int) -> Policy:
+    """The policy that ``spec`` names, from a plug-in where one of that name is installed, else of our own.
+
+    Raises ``PolicyError`` for a name that nobody knows.
+    """
+    from policies.registry import make_policy
+
+    make = find_plugin("policies", spec.partition(":")[0])
+    if make is None:
+        return make_policy(spec, scenario, seed=seed)
+    policy: Policy = make(scenario, seed=seed)
+    return policy
 
 
 def _points(group: str) -> tuple[EntryPoint, ...]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from exporters.package import ModelPackage
 from policies.decision import Policy
-from policies.registry import make_policy
 from policies.shield import Shield
 from policies.worth import worth_of
 from power_sim.scenario import Scenario, load_scenario
@@ -28,6 +27,7 @@ from .home import folder_or_default, open_packages
 from .meters import EstimateMeter
 from .mission_report import report_of
 from .onboard import LoadedNetwork, SceneTiles, load_networks
+from .plugins import policy_named
 from .pool import measured_pool
 from .records import SlotRecord
 from .report import render_report
@@ -101,7 +101,7 @@ class Kit:
 def equip(options: ReplayOptions) -> Iterator[Kit]:
     """Open scenario, packages, policy, scenes and engines."""
     scenario, packages = prepare(options.scenario, options.overrides, options.packages)
-    policy = make_policy(options.policy, scenario, seed=options.seed)
+    policy = policy_named(options.policy, scenario, seed=options.seed)
     with closing(SceneSource.from_folder(folder_or_default(options.scenes, "scenes", "--scenes"))) as scenes:
         yield Kit(
             options=options,

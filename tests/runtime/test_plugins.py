@@ -110,3 +110,44 @@ def test_a_plugin_that_cannot_be_imported_is_told(tmp_path: Path, repo: Path) ->
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{repo}"}
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert "cannot be loaded: No module named 'no_such_module'" in ran.stdout
+
+
+LAZY = """
+from policies.decision import Decision
+
+
+class Lazy:
+    name = "lazy"
+
+    def __init__(self, scenario, *, seed):
+        self.scenario, self.seed = scenario, seed
+
+    def choose(self, state):
+        return Decision(option_index=None, reason="it is too early")
+
+
+class Pigeon:
+    def __init__(self, argument):
+        self.argument = argument
+"""
+
+
+def test_a_policy_and_a_link_of_another_distribution_answer_to_their_names(tmp_path: Path, repo: Path) -> None:
+    facts = tmp_path / "lazy-0.1.dist-info"
+    facts.mkdir()
+    (tmp_path / "lazy_parts.py").write_text(LAZY)
+    (facts / "entry_points.txt").write_text(
+        "[subsolar.policies]\nlazy = lazy_parts:Lazy\n[subsolar.links]\npigeon = lazy_parts:Pigeon\n"
+    )
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: lazy\nVersion: 0.1\n")
+    program = (
+        "from power_sim.scenario import load_scenario\nfrom runtime.downlink.links import board_link\n"
+        "from runtime.plugins import policy_named\nscenario = load_scenario('cubesat-6u')\n"
+        "print(policy_named('lazy', scenario, seed=7).seed, type(policy_named('greedy', scenario, seed=7)).__name__)\n"
+        "print(board_link('pigeon:loft 3').argument)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{repo}"}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[0].startswith("7 ")
+    assert ran.stdout.splitlines()[1] == "loft 3"

@@ -1,10 +1,11 @@
-"""Links by address: ``HOST:PORT`` is UDP; ``tcp:``, ``serial:`` and ``folder:`` say what else."""
+"""Links by address: ``HOST:PORT`` is UDP; ``tcp:``, ``serial:``, ``folder:`` and plug-ins' names say what else."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ...errors import LinkError
+from ...plugins import find_plugin
 from .base import Link
 from .folder import FolderLink
 from .stream import StreamLink, TcpServer
@@ -22,6 +23,10 @@ def board_link(address: str) -> Link:
         return _serial(rest)
     if kind == "folder":
         return FolderLink(Path(rest) / "down", Path(rest) / "up")
+    name, _, argument = address.partition(":")
+    if (make := find_plugin("links", name)) is not None:
+        link: Link = make(argument)
+        return link
     return UdpLink.connect(rest)
 
 
