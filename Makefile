@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-soak fuzz-daemon deb deb-test sbom clean help
+.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -88,6 +88,9 @@ fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 
 bench-soak: venv-dev ## seven simulated days of the daemon: memory, files, threads, log (R27)
 	$(BIN)/python benchmarks/soak.py
+
+test-offline: venv-dev ## the test suite in a network namespace that holds nothing but loopback (R28)
+	unshare -rn sh -c 'ip link set lo up && exec $(BIN)/python -m pytest $(TESTS)'
 
 fuzz-daemon: venv-dev ## 1,000 hostile packages, 1,000 malformed mission files, every power cut
 	SUBSOLAR_FUZZ=1000 $(BIN)/python -m pytest --timeout 600 tests/runtime/daemon -k "hostile or malformed or power_cut"
