@@ -113,7 +113,7 @@ def test_a_plugin_that_cannot_be_imported_is_told(tmp_path: Path, repo: Path) ->
 
 
 LAZY = """
-from policies.decision import Decision
+from policies.decision import idle
 
 
 class Lazy:
@@ -122,8 +122,8 @@ class Lazy:
     def __init__(self, scenario, *, seed):
         self.scenario, self.seed = scenario, seed
 
-    def choose(self, state):
-        return Decision(option_index=None, reason="it is too early")
+    def decide(self, state):
+        return idle("it is too early")
 
 
 class Pigeon:
