@@ -109,6 +109,13 @@ def _stack(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
+    pixels = _open(path)
+    if pixels.dtype != np.uint8 or pixels.shape[0] != 3:
+        raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; three of uint8 are needed.")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _open(path: Path) -> NDArray[Any]:
     import warnings
 
     import rasterio
@@ -121,10 +128,37 @@ def _decode(path: Path) -> NDArray[np.uint8]:
                 pixels: NDArray[Any] = image.read()
     except RasterioError as error:
         raise DatasetError(f"{path} cannot be decoded: {error}. Fetch it again.") from error
-    if pixels.dtype != np.uint8 or pixels.shape[0] != 3:
-        raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; three of uint8 are needed.")
-    return pixels.astype(np.uint8, copy=False)
+    return pixels
 
 
 def _digest(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+
+
+def read_tiles(root: Path, split: str, *, edge_px: int, bands: int = 3, most: int = 512) -> Chips:
+    """Unlabelled tiles cut from all rasters below ``root``; every label is -1 and there are no classes.
+
+    ``train`` and ``test`` are other tiles of the same rasters, alternating. Only whole tiles of uint8 count.
+    """
+    tiles: list[NDArray[np.uint8]] = []
+    for path in sorted(entry for entry in root.rglob("*") if entry.suffix.lower() in _RASTERS):
+        tiles += _cut(path, edge_px, bands)
+        if len(tiles) >= 2 * most:
+            break
+    chosen = tiles[split == "train" : 2 * most : 2]
+    if not chosen:
+        raise DatasetError(f"{root} holds no raster of {bands} bands of uint8 with {edge_px} px. Add tiles.")
+    labels = np.full(len(chosen), -1, dtype=np.int64)
+    return Chips(f"{root.name}/{split}, unlabelled", np.stack(chosen), labels, ())
+
+
+_RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+def _cut(path: Path, edge_px: int, bands: int) -> list[NDArray[np.uint8]]:
+    pixels = _open(path)
+    if pixels.dtype != np.uint8 or pixels.shape[0] != bands:
+        raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; {bands} of uint8 are needed.")
+    rows, columns = pixels.shape[1] // edge_px, pixels.shape[2] // edge_px
+    whole = pixels[:, : rows * edge_px, : columns * edge_px].reshape(bands, rows, edge_px, columns, edge_px)
+    return list(np.ascontiguousarray(whole.transpose(1, 3, 0, 2, 4)).reshape(-1, bands, edge_px, edge_px))

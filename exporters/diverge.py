@@ -12,6 +12,7 @@ from .onnx_cpu import open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,39 @@ def _outputs(model: ModelProto, names: list[str], tiles: NDArray[np.uint8]) -> d
     session = open_session(probed.SerializeToString())
     answers = session.run(names, {session.get_inputs()[0].name: tiles})
     return {name: np.asarray(answer) for name, answer in zip(names, answers, strict=True)}
+
+
+def first_divergence_from_torch(
+    network: nn.Module, target: bytes, tiles: NDArray[np.uint8], *, relative: float = 1e-3
+) -> LayerDifference | None:
+    """The first convolution or linear layer, in order of execution, whose output in the graph is not torch's."""
+    import onnx
+
+    model = onnx.load_from_string(target)
+    weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    here = _torch_outputs(network, tiles)
+    there = _outputs(model, [node.output[0] for node in weighted], tiles)
+    for (name, ours), node in zip(here, weighted, strict=False):
+        theirs = there[node.output[0]]
+        found = _relative(ours, theirs) if ours.shape == theirs.shape else float("inf")
+        if not found <= relative:
+            return LayerDifference(f"{name} ({node.name})", node.op_type, found)
+    return None
+
+
+def _torch_outputs(network: nn.Module, tiles: NDArray[np.uint8]) -> list[tuple[str, NDArray[Any]]]:
+    import torch
+
+    seen: list[tuple[str, NDArray[Any]]] = []
+    hooks = [
+        module.register_forward_hook(lambda _, __, out, name=name: seen.append((name, out.detach().numpy().copy())))
+        for name, module in network.named_modules()
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear))
+    ]
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.from_numpy(tiles))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen

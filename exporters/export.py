@@ -1,67 +1,63 @@
-"""From a checkpoint to a signed package: fuse, round, trace, simplify, prove, profile, sign, in this order."""
+"""From a network to a signed package: fuse, round, trace, simplify, quantise, prove, profile, sign, in this order."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import platform
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import graph
-from .checkpoint import Checkpoint, load_checkpoint
-from .datasets import Chips, read_chips
-from .errors import CheckpointError, ExportError
+from .checkpoint import Checkpoint
+from .datasets import Chips, read_chips, read_tiles
+from .describing import describe_checkpoint, describe_foreign
+from .diverge import first_divergence_from_torch
+from .engine_graphs import TENSORRT, Made, Request, make_graphs
+from .errors import ExportError
 from .keys import key_id
-from .measure import ACTIVE_POWER_W, BATCHES, accuracy_on, profile_on_cpu
+from .lint import report
+from .measure import profile_on_cpu
 from .onnx_cpu import Infer, inferrer, version
-from .package import Golden, ModelPackage, load_package, write_package
-from .prove import MIN_TILES, ROUNDED_WEIGHTS, SAME_WEIGHTS, prove, torch_answers
-from .records import Accuracy, InputSpec, OutputSpec, PackageInfo, Profile, Proof, Thresholds, check_envelope
-from .registry import title_of
+from .package import Golden, ModelPackage, load_package, npy, write_package
+from .prove import ROUNDED_WEIGHTS, SAME_WEIGHTS, prove, torch_answers
+from .records import PackageInfo, Profile, ProfileEntry, Proof, Variant, check_envelope
+from .sbom import sbom
+from .settings import ExportSettings
 from .stac import stac_item
+from .stored_proof import proof_files
+from .subject import Foreign, open_source, refuse_mix_up
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from torch import nn
 
+VARIANT, VARIANT_EXPECTED, SBOM = "model.tensorrt.onnx", "golden/expected.tensorrt.npy", "sbom.json"
+INT8_TOLERANCE, HALF_TOLERANCE = 0.1, 0.02
+"""How far golden answers may move between processors: rounding of integers, or of float16, differs among them."""
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportSettings:
-    """What an export needs to be told besides the checkpoint and the chips."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """A proven float graph on its way to a package. ``answers``: of its source to the test tiles."""
 
-    id: str | None = None
-    """Name of the package; None derives it from the data set and the network."""
-    version: int = 1
-    weights_dtype: str = "float16"
-    """``float16`` halves the file; arithmetic stays in float32. ``float32`` stores the weights as trained."""
-    bands: tuple[str, ...] = ("red", "green", "blue")
-    gsd_range_m: tuple[float, float] = (8.0, 12.0)
-    min_score: float = 0.5
-    licence: str = "Apache-2.0"
-    training_data: str = (
-        "EuroSAT RGB subset, 6,000 train chips (MIT; modified Copernicus Sentinel data); "
-        "Helber et al., IEEE JSTARS 12(7), 2019"
-    )
-    active_power_w: float = ACTIVE_POWER_W
-    batches: Sequence[int] = BATCHES
-    repeats: int = 30
-    golden_per_class: int = 2
-    golden_tolerance_abs: float = 1e-3
-    proof_tiles: int = MIN_TILES
+    info: PackageInfo
+    model: bytes
+    proofs: tuple[Proof, ...]
+    source_sha256: str
+    answers: NDArray[np.float32]
 
 
 def export_network(
     name: str | None,
-    checkpoint: Path,
+    source: Path | str,
     out: Path,
     dataset: Path,
     key: Ed25519PrivateKey | None,
@@ -69,18 +65,31 @@ def export_network(
     settings: ExportSettings | None = None,
     replace_existing: bool = False,
     progress: Progress = lambda line: None,
+    edge_px: int = 64,
+    **given: Any,
 ) -> ModelPackage:
-    """Export the checkpoint of a zoo network as the package folder ``out``, proven on the test chips of ``dataset``.
+    """Export what ``source`` names as the package folder ``out``, proven on the test chips of ``dataset``.
 
-    ``name`` guards against a mix-up: it must be the network of the checkpoint (None: take the checkpoint's word).
-    Raises CheckpointError, DatasetError, ExportError (no proof) or PackageError; nothing is written then.
+    ``source`` and ``given`` are those of ``subject.open_source``. ``name`` guards against a mix-up: it must be the
+    network of a checkpoint (None: take its word), and says of what a bare state dict is. INT8 takes its ranges from
+    the train chips. A folder without classes.txt is cut into unlabelled tiles of ``edge_px``. Raises CheckpointError,
+    DatasetError, ExportError (no proof) or PackageError; nothing is written then.
     """
-    stored = load_checkpoint(checkpoint)
-    if name is not None and name != stored.network:
-        raise CheckpointError(f"{checkpoint} holds {stored.network}, not {name}. Name the network it was trained as.")
-    test = read_chips(dataset, "test")
-    return export_checkpoint(
-        stored, test, out, key, settings=settings, replace_existing=replace_existing, progress=progress
+    settings = settings or ExportSettings()
+    refuse_mix_up(str(source), name)
+    test = _read(dataset, "test", edge_px, settings)
+    subject = open_source(str(source), test, network=name, **given)
+    calibration = _read(dataset, "train", edge_px, settings) if settings.precision == "int8" else None
+    export = export_foreign if isinstance(subject, Foreign) else export_checkpoint
+    return export(
+        subject,  # type: ignore[arg-type]
+        test,
+        out,
+        key,
+        settings=settings,
+        calibration=calibration,
+        replace_existing=replace_existing,
+        progress=progress,
     )
 
 
@@ -91,51 +100,209 @@ def export_checkpoint(
     key: Ed25519PrivateKey | None,
     *,
     settings: ExportSettings | None = None,
+    calibration: Chips | None = None,
     replace_existing: bool = False,
     progress: Progress = lambda line: None,
 ) -> ModelPackage:
     """Export weights that are in memory; see ``export_network``."""
     settings = settings or ExportSettings()
     _check_fit(checkpoint, test, settings)
-    progress("1/5 fusing and tracing (5 to 20 s)")
+    progress("1/6 fusing and tracing (5 to 20 s)")
     source = deployed_network(checkpoint, settings.weights_dtype)
     model = onnx_of(source, checkpoint, settings)
-    progress(f"2/5 proving on {len(test)} tiles")
-    infer = inferrer(model)
-    proofs = prove_export(checkpoint, source, infer(test.pixels), test, min_tiles=settings.proof_tiles)
-    progress(f"3/5 measuring accuracy (worst difference {proofs[-1].max_abs_diff:.2g})")
-    accuracy = accuracy_on(infer, test)
-    progress(f"4/5 measuring time ({100 * accuracy.value:.1f} % top-1)")
-    entries = profile_on_cpu(
-        model,
-        test.pixels,
-        precision="float32",
-        batches=settings.batches,
-        repeats=settings.repeats,
-        active_power_w=settings.active_power_w,
-        progress=progress,
+    progress(f"2/6 proving on {len(test)} tiles")
+    answers = torch_answers(source, test.pixels)
+    proofs = prove_export(checkpoint, source, answers, model, test, min_tiles=settings.proof_tiles)
+    info = describe_checkpoint(checkpoint, package_id(checkpoint, settings), settings)
+    draft = Draft(info, model, proofs, weights_sha256(checkpoint), answers)
+    return _finish(draft, test, calibration, settings, progress).write(out, key, replace_existing)
+
+
+def export_foreign(
+    subject: Foreign,
+    test: Chips,
+    out: Path,
+    key: Ed25519PrivateKey | None,
+    *,
+    settings: ExportSettings | None = None,
+    calibration: Chips | None = None,
+    replace_existing: bool = False,
+    progress: Progress = lambda line: None,
+) -> ModelPackage:
+    """Make a package around somebody else's graph; the source of its proof is the graph as it came."""
+    settings = settings or ExportSettings()
+    batch = min(32, subject.max_batch)
+    progress("1/6 simplifying")
+    answers = inferrer(subject.model.SerializeToString(), batch=batch)(test.pixels)
+    info = describe_foreign(subject, settings.id or subject.name, settings)
+    properties = {"id": info.id, "version": str(info.version), "source_sha256": subject.sha256, "licence": info.licence}
+    model = graph.serialise(graph.with_metadata(graph.simplify(subject.model), properties))
+    progress(f"2/6 proving on {len(test)} tiles")
+    proof = prove(
+        answers,
+        inferrer(model, batch=batch)(test.pixels),
+        names=("the graph as it came", f"onnxruntime {version()} cpu"),
+        min_tiles=settings.proof_tiles,
+        kind=subject.kind,
     )
-    profile = Profile(accuracy=accuracy, measurements=entries)
+    draft = Draft(info, model, (proof,), subject.sha256, answers)
+    return _finish(draft, test, calibration, settings, progress).write(out, key, replace_existing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finished:
+    onnx: bytes
+    info: PackageInfo
+    profile: Profile
+    golden: Golden
+    more: dict[str, bytes]
+
+    def write(self, out: Path, key: Ed25519PrivateKey | None, replace_existing: bool) -> ModelPackage:
+        write_package(
+            out,
+            onnx=self.onnx,
+            info=self.info,
+            profile=self.profile,
+            golden=self.golden,
+            key=key,
+            replace=replace_existing,
+            more=self.more,
+        )
+        trust = {} if key is None else {key_id(key.public_key()): key.public_key()}
+        return load_package(out, trust=trust, allow_unsigned=key is None)
+
+
+def _finish(
+    draft: Draft, test: Chips, calibration: Chips | None, settings: ExportSettings, progress: Progress
+) -> _Finished:
+    progress("3/6 making the graph of each engine")
+    request = Request(
+        info=draft.info,
+        precision=settings.precision,
+        targets=settings.targets,
+        min_tiles=settings.proof_tiles,
+        calibration_tiles=settings.calibration_tiles,
+        max_damage=settings.max_damage,
+    )
+    made = make_graphs(draft.model, request, test, calibration, progress)
+    progress(f"4/6 measuring time ({100 * made.accuracy.value:.1f} % {made.accuracy.metric})")
+    entries, notes = _profile(draft, made, test, settings, progress)
+    profile = Profile(accuracy=made.accuracy, measurements=entries, notes=notes)
     check_envelope(profile)
-    progress(f"5/5 writing {out}")
-    golden = golden_tiles(test, infer, per_class=settings.golden_per_class, tolerance_abs=settings.golden_tolerance_abs)
-    info = describe(checkpoint, accuracy, proofs, settings)
-    write_package(out, onnx=model, info=info, profile=profile, golden=golden, key=key, replace=replace_existing)
-    trust = {} if key is None else {key_id(key.public_key()): key.public_key()}
-    return load_package(out, trust=trust, allow_unsigned=key is None)
+    progress("5/6 checking TensorRT's rules, choosing golden tiles")
+    index = golden_index(test, settings.golden_per_class)
+    golden = _golden(made.main, test, index, draft.info, settings)
+    variants, more = _variant(made, golden, draft.info, settings)
+    info = replace(
+        draft.info,
+        precision="int8" if settings.precision == "int8" else draft.info.precision,
+        proofs=(*draft.proofs, *made.proofs),
+        quantisation=made.how,
+        variants=variants,
+        golden_index=tuple(int(place) for place in index),
+        tensorrt=report(made.main, "model.onnx") if made.variant is None else report(made.variant, VARIANT),
+    )
+    info = replace(info, stac=stac_item(info, made.accuracy, framework_version=info.created_by["onnx"]))
+    bill = sbom(
+        info.id,
+        info.version,
+        files={"model.onnx": made.main, **({} if made.variant is None else {VARIANT: made.variant})},
+        source_sha256=draft.source_sha256,
+        training_data=info.training_data,
+        licence=info.licence,
+    )
+    progress("6/6 writing")
+    return _Finished(made.main, info, profile, golden, {**more, **proof_files(draft.answers, test), SBOM: bill})
+
+
+def _profile(
+    draft: Draft, made: Made, test: Chips, settings: ExportSettings, progress: Progress
+) -> tuple[tuple[ProfileEntry, ...], tuple[str, ...]]:
+    """Times of the graph that ships; for INT8 also, in the same run, how it stands against the float graph."""
+    most = draft.info.input.max_batch
+    batches = tuple(batch for batch in settings.batches if batch <= most) or (most,)
+
+    def measure(content: bytes, precision: str, sizes: Sequence[int]) -> tuple[ProfileEntry, ...]:
+        return profile_on_cpu(
+            content,
+            test.pixels,
+            precision=precision,
+            batches=sizes,
+            repeats=settings.repeats,
+            active_power_w=settings.active_power_w,
+            progress=progress,
+        )
+
+    if settings.precision != "int8":
+        return measure(made.main, draft.info.precision, batches), ()
+    middle = batches[len(batches) // 2]
+    (plain,) = measure(draft.model, "float32", (middle,))
+    entries = measure(made.main, "int8", batches)
+    speed = plain.tile_s / next(entry for entry in entries if entry.batch == middle).tile_s
+    word = "faster" if speed >= 1.0 else "slower"
+    return entries, (f"INT8 is {word} than float32 on this CPU: {speed:.2f} times its speed at batch {middle}.",)
+
+
+def golden_index(test: Chips, per_class: int) -> NDArray[np.int64]:
+    """The first chips of each class; the first ten a class-count's worth where there are no labels."""
+    if not test.classes:
+        return np.arange(min(len(test), 10 * per_class))
+    return np.concatenate([np.flatnonzero(test.labels == label)[:per_class] for label in range(len(test.classes))])
+
+
+def _golden(
+    content: bytes, test: Chips, index: NDArray[np.int64], info: PackageInfo, settings: ExportSettings
+) -> Golden:
+    infer: Infer = inferrer(content, batch=min(32, info.input.max_batch))
+    tolerance_abs = settings.golden_tolerance_abs
+    if settings.precision == "int8":
+        tolerance_abs = INT8_TOLERANCE
+    scale = {"image": 255.0, "boxes": float(info.input.tile_edge_px)}.get(info.output.kind, 1.0)
+    tiles = np.ascontiguousarray(test.pixels[index])
+    return Golden(tiles, infer(tiles), tolerance_abs * scale)
+
+
+def _variant(
+    made: Made, golden: Golden, info: PackageInfo, settings: ExportSettings
+) -> tuple[tuple[Variant, ...], dict[str, bytes]]:
+    if made.variant is None or made.variant_accuracy is None:
+        return (), {}
+    expected = inferrer(made.variant, batch=min(32, info.input.max_batch))(golden.tiles)
+    int8 = settings.precision == "int8"
+    variant = Variant(
+        engine=TENSORRT,
+        file=VARIANT,
+        expected_file=VARIANT_EXPECTED,
+        tolerance_abs=max(golden.tolerance_abs, INT8_TOLERANCE if int8 else HALF_TOLERANCE),
+        precision="int8" if int8 else "float16",
+        accuracy=made.variant_accuracy,
+    )
+    return (variant,), {VARIANT: made.variant, VARIANT_EXPECTED: npy(expected)}
 
 
 def prove_export(
-    checkpoint: Checkpoint, source: nn.Module, answers: NDArray[np.float32], test: Chips, *, min_tiles: int
+    checkpoint: Checkpoint,
+    source: nn.Module,
+    source_answers: NDArray[np.float32],
+    model: bytes,
+    test: Chips,
+    *,
+    min_tiles: int,
 ) -> tuple[Proof, ...]:
     """As trained against the source of the graph (rounding), and that source against the graph (parity)."""
     trained = graph.with_normalisation(checkpoint.build(), checkpoint.mean, checkpoint.std)
-    trained_answers, source_answers = (torch_answers(network, test.pixels) for network in (trained, source))
     names = ("pytorch as trained", "pytorch as stored", f"onnxruntime {version()} cpu")
-    return (
-        prove(trained_answers, source_answers, names=names[:2], bar=ROUNDED_WEIGHTS, min_tiles=min_tiles),
-        prove(source_answers, answers, names=names[1:], bar=SAME_WEIGHTS, min_tiles=min_tiles),
+    rounding = prove(
+        torch_answers(trained, test.pixels), source_answers, names=names[:2], bar=ROUNDED_WEIGHTS, min_tiles=min_tiles
     )
+    answers = inferrer(model)(test.pixels)
+    try:
+        parity = prove(source_answers, answers, names=names[1:], bar=SAME_WEIGHTS, min_tiles=min_tiles)
+    except ExportError as error:
+        found = first_divergence_from_torch(source, model, test.pixels[:4])
+        where = "no layer alone is off" if found is None else f"{found.layer}, by {found.relative:.2g} of its range"
+        raise ExportError(f"{error} The first layer to part: {where}.") from error
+    return rounding, parity
 
 
 def deployed_network(checkpoint: Checkpoint, weights_dtype: str) -> nn.Module:
@@ -172,45 +339,19 @@ def package_id(checkpoint: Checkpoint, settings: ExportSettings) -> str:
     return settings.id or "eurosat-" + re.sub(r"[^a-z0-9]+", "-", checkpoint.network.lower())
 
 
-def golden_tiles(test: Chips, infer: Infer, *, per_class: int, tolerance_abs: float) -> Golden:
-    """The first chips of each class with the answers of the graph that ships."""
-    index = np.concatenate([np.flatnonzero(test.labels == label)[:per_class] for label in range(len(test.classes))])
-    tiles = test.pixels[index]
-    return Golden(tiles, infer(tiles), tolerance_abs)
+def weights_sha256(checkpoint: Checkpoint) -> str:
+    """The hash of the weights by name, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name in sorted(checkpoint.state_dict):
+        digest.update(name.encode())
+        digest.update(checkpoint.state_dict[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
-def describe(
-    checkpoint: Checkpoint, accuracy: Accuracy, proofs: tuple[Proof, ...], settings: ExportSettings
-) -> PackageInfo:
-    """The content of ``package.json``."""
-    network = checkpoint.build()
-    info = PackageInfo(
-        id=package_id(checkpoint, settings),
-        version=settings.version,
-        title=title_of(checkpoint.network),
-        task="classification",
-        network=checkpoint.network,
-        params=sum(parameter.numel() for parameter in network.parameters()),
-        gmacs=graph.count_macs(network, edge_px=checkpoint.edge_px, bands=len(checkpoint.mean)) / 1e9,
-        precision="float32",
-        weights_dtype=settings.weights_dtype,
-        gsd_range_m=settings.gsd_range_m,
-        classes=checkpoint.classes,
-        input=InputSpec(name=graph.INPUT, tile_edge_px=checkpoint.edge_px, bands=settings.bands),
-        output=OutputSpec(name=graph.OUTPUT),
-        thresholds=Thresholds(min_score=settings.min_score),
-        licence=settings.licence,
-        training_data=settings.training_data,
-        training={**checkpoint.notes, "stem_stride": checkpoint.stem_stride},
-        created_by=_versions(),
-        proofs=proofs,
-    )
-    return replace(info, stac=stac_item(info, accuracy, framework_version=info.created_by["onnx"]))
-
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+def _read(dataset: Path, split: str, edge_px: int, settings: ExportSettings) -> Chips:
+    if (dataset / "classes.txt").is_file():
+        return read_chips(dataset, split)
+    return read_tiles(dataset, split, edge_px=edge_px, bands=len(settings.bands))
 
 
 def _check_fit(checkpoint: Checkpoint, test: Chips, settings: ExportSettings) -> None:

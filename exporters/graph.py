@@ -52,9 +52,13 @@ def fuse_batch_norms(network: nn.Module) -> nn.Module:
     """A copy in which each batch normalisation that follows a convolution is part of that convolution."""
     import torch
     from torch.fx import symbolic_trace
+    from torch.fx.proxy import TraceError
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    graph = symbolic_trace(copy.deepcopy(network).eval())
+    try:
+        graph = symbolic_trace(copy.deepcopy(network).eval())
+    except (TraceError, TypeError, ValueError):  # control flow on values: the exporter folds what it can
+        return copy.deepcopy(network).eval()
     modules: dict[str, nn.Module] = dict(graph.named_modules())
     for node in graph.graph.nodes:
         norm = modules[node.target] if node.op == "call_module" else None
@@ -151,6 +155,43 @@ def store_weights_as_half(model: ModelProto) -> ModelProto:
     nodes = [*casts, *half.graph.node]
     del half.graph.node[:]
     half.graph.node.extend(nodes)
+    return half
+
+
+def in_half(model: ModelProto) -> ModelProto:
+    """The same network computing in float16: for GPUs, whose engines take the precision from the graph.
+
+    What prepares the tiles and the head that follows the last layer (softmax, casts) stay in float32.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    half: ModelProto = copy.deepcopy(model)
+    nodes = list(half.graph.node)
+    weighted = [index for index, node in enumerate(nodes) if node.op_type in ("Conv", "Gemm", "MatMul")]
+    if not weighted:
+        raise ExportError("The graph has no layer to compute in float16. Export it as fp32.")
+    first, last = weighted[0], weighted[-1]
+    inner = {name for node in nodes[first : last + 1] for name in node.input}
+    for tensor in half.graph.initializer:
+        if tensor.name in inner and tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+            if not np.isfinite(values).all():
+                raise ExportError(f"{tensor.name} exceeds the range of float16. Export the graph as fp32.")
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for node in nodes[first : last + 1]:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+    entry, exit_ = nodes[first].input[0], nodes[last].output[0]
+    for node in nodes[first : last + 1]:
+        for index, name in enumerate(node.input):
+            node.input[index] = entry + "_half" if name == entry else name
+    nodes[last].output[0] = exit_ + "_half"
+    down = helper.make_node("Cast", [entry], [entry + "_half"], name="to_half", to=TensorProto.FLOAT16)
+    up = helper.make_node("Cast", [exit_ + "_half"], [exit_], name="from_half", to=TensorProto.FLOAT)
+    del half.graph.node[:]
+    half.graph.node.extend([*nodes[:first], down, *nodes[first : last + 1], up, *nodes[last + 1 :]])
+    del half.graph.value_info[:]
     return half
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from .datasets import Chips
 from .errors import ExportError
 from .onnx_cpu import Infer, inferrer, version
-from .records import Accuracy, ProfileEntry
+from .prove import SAME_WEIGHTS, compare
+from .records import Accuracy, PackageInfo, ProfileEntry
 
 ACTIVE_POWER_W = 15.0
 BATCHES = (1, 8, 32)
@@ -35,7 +36,27 @@ def wilson_ci95(successes: int, n: int) -> tuple[float, float]:
 
 def accuracy_on(infer: Infer, chips: Chips) -> Accuracy:
     """Top-1 accuracy of ``infer`` on labelled chips."""
-    answers = infer(chips.pixels).argmax(1)
+    return _top1(infer(chips.pixels).argmax(1), chips)
+
+
+def accuracy_of(answers: NDArray[np.float32], source: NDArray[np.float32], chips: Chips, info: PackageInfo) -> Accuracy:
+    """Top-1 of ``answers`` on labelled chips; without labels, how well they agree with what the source answers."""
+    if info.output.kind == "probabilities" and len(chips.classes) and int(chips.labels.min()) >= 0:
+        return _top1(answers.argmax(1), chips)
+    proof = compare(source, answers, names=("", ""), bar=SAME_WEIGHTS, kind=info.output.kind)
+    value = proof.top1_agreement if proof.box_iou_mean is None else proof.box_iou_mean
+    return Accuracy(
+        metric="agreement with the source" if proof.box_iou_mean is None else "box IoU with the source",
+        dataset=chips.name,
+        n=len(chips),
+        value=value,
+        ci95=wilson_ci95(round(value * len(chips)), len(chips)),
+        recall_by_class=dict.fromkeys(info.classes, value),
+        confusion=(),
+    )
+
+
+def _top1(answers: NDArray[np.int64], chips: Chips) -> Accuracy:
     count = len(chips.classes)
     confusion = np.zeros((count, count), dtype=np.int64)
     np.add.at(confusion, (chips.labels, answers), 1)

@@ -178,8 +178,8 @@ def write_package(
         MODEL: onnx,
         INFO: to_json(info),
         PROFILE: to_json(profile),
-        GOLDEN_TILES: _npy(golden.tiles),
-        GOLDEN_EXPECTED: _npy(golden.expected),
+        GOLDEN_TILES: npy(golden.tiles),
+        GOLDEN_EXPECTED: npy(golden.expected),
         GOLDEN_INFO: to_json(_GoldenInfo(tolerance_abs=golden.tolerance_abs)),
     }
     write_files(path, files, key, replace=replace)
@@ -360,7 +360,8 @@ def _array(path: Path, name: str, content: Mapping[str, bytes]) -> NDArray[Any]:
     return array
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
+    """An array as the bytes of a .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     return buffer.getvalue()
@@ -376,7 +377,7 @@ def _check_contents(path: Path, info: PackageInfo, profile: Profile, golden: Gol
         raise PackageError(
             f"{path}: golden tiles are {golden.tiles.dtype} {golden.tiles.shape}, expected uint8 {shape}."
         )
-    wanted = (len(golden.tiles), *_answer_shape(info))
+    wanted = (len(golden.tiles), *info.answer_shape)
     found = golden.expected.shape
     fits = len(found) == len(wanted) and all(want in (0, have) for want, have in zip(wanted, found, strict=True))
     if golden.expected.dtype != np.float32 or not fits:
@@ -386,13 +387,6 @@ def _check_contents(path: Path, info: PackageInfo, profile: Profile, golden: Gol
         )
     if set(profile.accuracy.recall_by_class) != set(info.classes):
         raise PackageError(f"{path}: the profile knows other classes than {INFO}. Profile the package again.")
-
-
-def _answer_shape(info: PackageInfo) -> tuple[int, ...]:
-    """What one tile's answer looks like; 0 stands for any number."""
-    edge = info.input.tile_edge_px
-    shapes = {"boxes": (0, 6), "image": (len(info.bands), edge, edge), "mask": (len(info.classes), edge, edge)}
-    return shapes.get(info.output.kind, (len(info.classes),))
 
 
 def _check_variants(path: Path, info: PackageInfo, present: set[str]) -> None:

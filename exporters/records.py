@@ -58,6 +58,16 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProofTiles:
+    """Which tiles a stored proof was made on."""
+
+    dataset: str
+    tiles: int
+    sha256: str
+    """Of their pixels in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """Measured on ``n`` chips the network never saw. ``confusion[i][j]``: chips of class i called j."""
 
@@ -146,14 +156,21 @@ class PackageInfo:
     """How each quantised graph was made; empty for float graphs."""
     variants: tuple[Variant, ...] = ()
     tensorrt: TensorRtReport | None = None
-    notes: tuple[str, ...] = ()
-    """What a policy or a person should know, such as that INT8 is slower on this CPU."""
+    golden_index: tuple[int, ...] | None = None
+    """Which of the proof's tiles the golden ones are."""
     stac: dict[str, Any] = field(default_factory=dict)
     """A STAC item with the fields of the MLM extension 1.4."""
 
     def variant_for(self, engine: str) -> Variant | None:
         """The graph made for that engine, or None: then ``model.onnx`` serves it."""
         return next((variant for variant in self.variants if variant.engine == engine), None)
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """What one tile's answer looks like; 0 stands for any number."""
+        edge = self.input.tile_edge_px
+        shapes = {"boxes": (0, 6), "image": (len(self.bands), edge, edge), "mask": (len(self.classes), edge, edge)}
+        return shapes.get(self.output.kind, (len(self.classes),))
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -210,6 +227,8 @@ class Profile:
     schema: int = SCHEMA
     accuracy: Accuracy
     measurements: tuple[ProfileEntry, ...]
+    notes: tuple[str, ...] = ()
+    """What whoever chooses should know, such as that INT8 is slower than fp32 on this CPU."""
 
     def entry_for(self, *, batch: int, device: str | None = None) -> ProfileEntry:
         """The measurement whose batch is nearest to ``batch``, smaller before larger."""

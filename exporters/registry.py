@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -76,19 +77,40 @@ def title_of(name: str) -> str:
 def build_network(name: str, *, classes: int, stem_stride: int = 2) -> nn.Module:
     """A network with fresh weights from torch's current seed. Needs torch.
 
-    ``name`` is one of the zoo, or ``module:Class`` for a ``torch.nn.Module`` of one's own that takes the number of
-    classes and ``stem_stride``.
+    ``name`` is one of the zoo, or ``module:Name`` of one's own: a ``torch.nn.Module``, or what makes one. It is given
+    what it asks for by name: ``stem_stride``, and ``classes`` or ``num_classes``.
     """
-    network: nn.Module = _class_of(name)(classes, stem_stride=stem_stride)
+    made: Any = _named(name)
+    if not hasattr(made, "state_dict") or isinstance(made, type):
+        made = _make(name, made, classes, stem_stride)
+    if not hasattr(made, "state_dict"):
+        raise ExporterError(f"{name} makes a {type(made).__name__}, not a torch.nn.Module. Name a network.")
+    network: nn.Module = made
     return network
 
 
-def _class_of(name: str) -> Any:
+def _make(name: str, maker: Any, classes: int, stem_stride: int) -> Any:
+    try:
+        parameters = inspect.signature(maker).parameters
+        open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        wanted = {"stem_stride": stem_stride} if "stem_stride" in parameters else {}
+        label = next((word for word in ("classes", "num_classes") if word in parameters), None)
+        if label is None and open_ended:
+            label = "num_classes"
+        return maker(**wanted, **({label: classes} if label else {}))
+    except (TypeError, ValueError) as error:
+        raise ExporterError(
+            f"{name} cannot be made: {error}. Give a class or function that takes at most classes (or num_classes) "
+            "and stem_stride."
+        ) from error
+
+
+def _named(name: str) -> Any:
     if ":" not in name:
         entry = network_named(name)
         return getattr(import_module(f".zoo.{entry.module}", __package__), entry.cls)
-    module, _, cls = name.rpartition(":")
+    module, _, attribute = name.rpartition(":")
     try:
-        return getattr(import_module(module), cls)
+        return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ExporterError(f"There is no network at {name!r}: {error}. Write it as module:Class.") from error

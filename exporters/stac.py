@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .records import Accuracy, PackageInfo
+from .records import Accuracy, PackageInfo, Variant
 
+_TASKS = {
+    "classification": "scene-classification",
+    "detection": "object-detection",
+    "segmentation": "semantic-segmentation",
+    "restoration": "generative",
+}
+_AXES = {
+    "boxes": ["batch", "box", "value"],
+    "image": ["batch", "bands", "height", "width"],
+    "mask": ["batch", "class", "height", "width"],
+}
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
@@ -25,14 +36,14 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
             "license": info.licence,
             "mlm:name": info.id,
             "mlm:architecture": info.title,
-            "mlm:tasks": ["scene-classification"],
+            "mlm:tasks": [_TASKS[info.task]],
             "mlm:framework": "ONNX",
             "mlm:framework_version": framework_version,
             "mlm:total_parameters": info.params,
             "mlm:pretrained": True,
             "mlm:pretrained_source": info.training_data,
             "mlm:accelerator_constrained": False,
-            "mlm:batch_size_suggestion": 32,
+            "mlm:batch_size_suggestion": min(32, info.input.max_batch),
             "mlm:input": [_input(info)],
             "mlm:output": [_output(info)],
         },
@@ -44,8 +55,18 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
                 "roles": ["mlm:model", "mlm:weights"],
                 "mlm:artifact_type": "onnx",
                 "title": info.title,
-            }
+            },
+            **{f"model-{variant.engine}": _variant(info, variant) for variant in info.variants},
         },
+    }
+
+
+def _variant(info: PackageInfo, variant: Variant) -> dict[str, Any]:
+    return {
+        "href": f"./{variant.file}",
+        "type": "application/octet-stream; framework=onnx",
+        "roles": ["mlm:weights"],
+        "title": f"{info.title} for {variant.engine}, {variant.precision}",
     }
 
 
@@ -67,8 +88,12 @@ def _input(info: PackageInfo) -> dict[str, Any]:
 def _output(info: PackageInfo) -> dict[str, Any]:
     return {
         "name": info.output.name,
-        "tasks": ["scene-classification"],
-        "result": {"shape": [-1, len(info.classes)], "dim_order": ["batch", "class"], "data_type": "float32"},
+        "tasks": [_TASKS[info.task]],
+        "result": {
+            "shape": [-1, *(size or -1 for size in info.answer_shape)],
+            "dim_order": _AXES.get(info.output.kind, ["batch", "class"]),
+            "data_type": "float32",
+        },
         "classification:classes": [{"value": value, "name": name} for value, name in enumerate(info.classes)],
         "post_processing_function": None,
     }
