@@ -15,26 +15,17 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pipeline_parts import OUT, ROOT, mobilenet, package_of, scene, session
 from sahi_peer import sahi_model, sahi_run
 from spot_detector import spot_detector
 
-from exporters.package import (
-    Accuracy,
-    Golden,
-    InputSpec,
-    ModelPackage,
-    OutputSpec,
-    PackageInfo,
-    Profile,
-    Thresholds,
-)
+from exporters.package import ModelPackage
 from runtime.engines.onnx_runtime import OnnxEngine
 from runtime.frames import open_frame
 from runtime.pipeline.scene import Cutting, grid_for, run_scene
@@ -43,8 +34,6 @@ from runtime.records import FloatArray, UInt8Array
 from runtime.tasks import Boxes, Classifier, Detector, Overlap, suppress
 from runtime.tiles import cut
 
-ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "build" / "bench"
 Figures = dict[str, dict[str, Any]]
 
 
@@ -87,114 +76,6 @@ def figure(
     met = None if bar is None else bool(value >= bar if at_least is not None else value <= bar)
     named = None if peer is None else {"name": peer[0], "value": round(peer[1], 6)}
     return {"value": round(value, 6), "unit": unit, "bar": bar, "met": met, **({"peer": named} if named else {})}
-
-
-# Packages and scenes
-
-
-def package_of(graph_path: Path, kind: str, edge_px: int, classes: tuple[str, ...], min_score: float) -> ModelPackage:
-    """A package in memory around a graph that only this benchmark uses."""
-    info = PackageInfo(
-        id="bench",
-        version=1,
-        title="benchmark",
-        task="benchmark",
-        network="benchmark",
-        params=0,
-        gmacs=0.0,
-        precision="float32",
-        weights_dtype="float32",
-        gsd_range_m=(0.1, 100.0),
-        classes=classes,
-        input=InputSpec(name="tiles", tile_edge_px=edge_px, bands=("red", "green", "blue")),
-        output=OutputSpec(name="out", kind=kind),
-        thresholds=Thresholds(min_score=min_score),
-        licence="Apache-2.0",
-        training_data="none",
-        training={},
-        created_by={},
-        proofs=(),
-    )
-    accuracy = Accuracy(metric="top1", dataset="none", n=0, value=0.0, ci95=(0, 1), recall_by_class={}, confusion=())
-    golden = Golden(np.zeros((0, 3, edge_px, edge_px), np.uint8), np.zeros((0, 1), np.float32), 1.0)
-    return ModelPackage(graph_path, info, Profile(accuracy=accuracy, measurements=()), golden, "0" * 64, None, {})
-
-
-def session(graph: bytes) -> Any:
-    """One thread, as in flight."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def mobilenet(edge_px: int) -> bytes:
-    """MobileNetV3-Large with seeded weights, uint8 in, normalisation and softmax inside."""
-    path = OUT / f"mobilenet-v3-large-{edge_px}.onnx"
-    if path.is_file():
-        return path.read_bytes()
-    import torch
-
-    from exporters.registry import build_network
-
-    class Wrapped(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = build_network("mobilenet_v3_large", classes=10)
-
-        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-            return torch.softmax(self.network((tiles.float() / 255 - 0.45) / 0.25), dim=1)
-
-    torch.manual_seed(7)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        buffer = io.BytesIO()
-        torch.onnx.export(
-            Wrapped().eval(),
-            (torch.zeros(2, 3, edge_px, edge_px, dtype=torch.uint8),),
-            buffer,
-            dynamo=False,
-            opset_version=18,
-            input_names=["tiles"],
-            output_names=["out"],
-            dynamic_axes={"tiles": {0: "n"}, "out": {0: "n"}},
-        )
-    path.write_bytes(buffer.getvalue())
-    return buffer.getvalue()
-
-
-def scene(name: str, height: int, width: int, *, dtype: str = "uint8", bands: int = 3, tiled: bool = False) -> Path:
-    """A striped, uncompressed GeoTIFF with bright spots on noise; made once."""
-    path = OUT / f"{name}.tif"
-    if path.is_file():
-        return path
-    import rasterio
-    from rasterio.windows import Window
-
-    layout: dict[str, Any] = {"blockxsize": 256, "blockysize": 256, "tiled": True} if tiled else {}
-    shape = {"dtype": dtype, "count": bands, "height": height, "width": width}
-    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 5.3e6)}
-    profile = {
-        "driver": "GTiff",
-        "BIGTIFF": "IF_SAFER",
-        **shape,
-        **place,
-        **({"photometric": "rgb"} if bands == 3 else {}),
-        **({"nodata": 0} if dtype == "uint16" else {}),
-        **layout,
-    }
-    rng = np.random.default_rng(7)
-    with rasterio.open(path, "w", **profile) as target:
-        for top in range(0, height, 512):
-            rows = min(512, height - top)
-            pixels = rng.integers(20, 60, (bands, rows, width), dtype=np.uint8).astype(dtype)
-            for _ in range(rows * width // 12_000):
-                row, col = rng.integers(0, rows - 8), rng.integers(0, width - 8)
-                pixels[:, row : row + 8, col : col + 8] = rng.integers(170, 250)
-            target.write(pixels * (200 if dtype == "uint16" else 1), window=Window(0, top, width, rows))
-    return path
 
 
 # P7
