@@ -1,4 +1,4 @@
-"""Packages, sessions and scenes that only the pipeline's benchmark uses; what is slow to make is kept in build/bench."""
+"""Packages, sessions and scenes of the pipeline's benchmark; what is slow to make is kept in build/bench."""
 
 from __future__ import annotations
 
