@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
-import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from power_sim.errors import PowerSimError
 
 from ..errors import MissionError, SubsolarError
 from ..records import SlotRecord
+from .bulletin import Diary, bulletin
 from .clock import Clock
 from .control import Request
 from .metrics import limit_of, write_text
@@ -69,15 +68,10 @@ class Daemon:
         self.stopping = threading.Event()
         self._reload = threading.Event()
         self.watch = PolicyWatch()
-        self._events: deque[dict[str, Any]] = deque(maxlen=50)
-        self._counts: Counter[str] = Counter()
-        self._fault = ""
-        self._refused_reload = ""
-        self._last: SlotRecord | None = None
+        self.diary = Diary()
         self._started_s = clock.monotonic_s()
         self._due_s = self._started_s
         self._deadline_s = float("inf")
-        self._cpu_s = time.process_time()
         self.wired: Wired = aboard.wire(self)
         self.status: Mapping[str, Any] = self._status()
 
@@ -96,7 +90,7 @@ class Daemon:
     def told(self, text: str) -> None:
         """Keep an event for status and ground."""
         log.warning("%s", text)
-        self._events.append({"unix_s": round(self._clock.unix_s(), 1), "text": text})
+        self.diary.events.append({"unix_s": round(self._clock.unix_s(), 1), "text": text})
 
     # From outside -----------------------------------------------------------------------------------------------
 
@@ -118,7 +112,7 @@ class Daemon:
                     self.fly_slot()
         finally:
             self._notifier.stopping()
-            log.info("stopped after %d slots", self._counts["slot"])
+            log.info("stopped after %d slots", self.diary.counts["slot"])
 
     def fly_slot(self) -> None:
         """Fly the slot that is due; a slot that fails is counted, told, and tried again in the next one."""
@@ -131,7 +125,7 @@ class Daemon:
             record = self.wired.loop.fly_slot()
             self._aboard.trace.append(slot_line(self.wired.world, record))
             self._aboard.blackbox.well()
-            self._fault = ""
+            self.diary.fault = ""
         except SubsolarError as error:
             self._failed(error)
         else:
@@ -141,14 +135,14 @@ class Daemon:
         if late_s >= slot_s:
             missed = int(late_s // slot_s)
             self._due_s += missed * slot_s
-            self._counts["missed_slot"] += missed
+            self.diary.counts["missed_slot"] += missed
             self._aboard.metrics.add("slot_deadline_missed_total", missed)
             self.told(f"{missed} slots were not flown: the one before took too long")
         self._publish()
 
     def _after(self, record: SlotRecord) -> None:
-        before, self._last = self._last, record
-        self._counts["slot"] += 1
+        before, self.diary.last = self.diary.last, record
+        self.diary.counts["slot"] += 1
         self.watch.note(bool(record.overruled))
         measured = record.energy_j if record.energy_kind == "measured" else None
         changed = self.wired.fleet.end_slot(
@@ -162,8 +156,8 @@ class Daemon:
 
     def _failed(self, error: SubsolarError) -> None:
         """Leave the slot as if it had not been: nothing of it was committed, so its tiles wait again."""
-        self._fault = str(error)
-        self._counts["failed_slot"] += 1
+        self.diary.fault = str(error)
+        self.diary.counts["failed_slot"] += 1
         log.error("slot %d failed: %s", self.wired.facts.next_slot, error)
 
     def _wait(self) -> None:
@@ -260,7 +254,11 @@ class Daemon:
 
     def _reload_now(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         self._read_again()
-        return {"error": self._refused_reload} if self._refused_reload else {"mission": self.wired.mission.sha256}
+        return (
+            {"error": self.diary.refused_reload}
+            if self.diary.refused_reload
+            else {"mission": self.wired.mission.sha256}
+        )
 
     def _read_again(self) -> None:
         """Take the mission file anew if it holds, else keep the last good one and say so."""
@@ -269,10 +267,10 @@ class Daemon:
             mission = load_mission(self.wired.mission.path, self.wired.mission.overrides)
             self._aboard.check_reload(mission)
             self._rewire(mission)
-            self._refused_reload = ""
+            self.diary.refused_reload = ""
             log.info("mission file reloaded, sha256 %s", mission.sha256)
         except REFUSALS as error:
-            self._refused_reload = str(error)
+            self.diary.refused_reload = str(error)
             self.told(f"the new mission file is refused, the last good one stays: {error}")
         self._notifier.ready(self._line())
 
@@ -310,8 +308,8 @@ class Daemon:
         product, byte = self.status["queue"]["products"], self.status["queue"]["byte"]
         metrics.set("queue_products", product, priority="all")
         metrics.set("queue_bytes", byte)
-        if self._last is not None:
-            metrics.set("battery_charge_ratio", self._last.charge_frac)
+        if self.diary.last is not None:
+            metrics.set("battery_charge_ratio", self.diary.last.charge_frac)
         metrics.set("ladder_step", self.wired.facts.rung.step)
         metrics.set("degraded", float(bool(self.status["reasons"])))
         if reports.metrics_file:
@@ -323,90 +321,17 @@ class Daemon:
         self._notifier.progress()
 
     def _line(self) -> str:
-        last = self._last
+        last = self.diary.last
         flown = "no slot yet" if last is None else f"slot {last.slot}: {last.model}, charge {last.charge_frac:.0%}"
         return f"{self.status['state']}; {flown}"
 
-    def _reasons(self) -> list[str]:
-        """Return what keeps the daemon from its full work, the gravest first."""
-        facts, forecaster = self.wired.facts, self.wired.world
-        fleet = self.wired.fleet
-        reasons = [
-            self._fault,
-            f"brown-out ladder: {facts.rung.name}" if facts.rung.step else "",
-            facts.charge.doubt,
-            facts.reading.problem,
-            "" if forecaster.ahead is None else forecaster.ahead.reason,
-            self.watch.doubt(),
-            "the clock has jumped" if facts.jumped_slots else "",
-            self.wired.radio.fault,
-            self.wired.feeder.fault,
-            f"reload refused: {self._refused_reload}" if self._refused_reload else "",
-            *(f"{one.name} is left out: {one.quarantine}" for one in fleet.networks.values() if not one.healthy),
-            *(f"{name} is not loaded: {why}" for name, why in fleet.broken.items()),
-        ]
-        return [reason for reason in reasons if reason]
-
-    def _state(self, reasons: list[str]) -> str:
-        if self.stopping.is_set():
-            return "stopping"
-        if self.wired.facts.rung.name == "safe":
-            return "safe"
-        if self._aboard.orders.paused:
-            return "paused"
-        return "degraded" if reasons else "running"
-
     def _status(self) -> Mapping[str, Any]:
-        wired, aboard = self.wired, self._aboard
-        reasons = self._reasons()
         now_s = self._clock.monotonic_s()
-        ahead, readings = wired.world.ahead, wired.world.readings
-        product, byte = aboard.store.backlog()
+        doubt = self.watch.doubt()
+        said = bulletin(self._aboard, self.wired, self.diary, doubt, stopping=self.stopping.is_set())
         return {
-            "mission": wired.mission.name,
-            "mission_sha256": wired.mission.sha256,
-            "version": aboard.version,
-            "pid": os.getpid(),
-            "state": self._state(reasons),
-            "reasons": reasons,
+            **said,
             "unix_s": self._clock.unix_s(),
             "uptime_s": now_s - self._started_s,
-            "cpu_s": time.process_time() - self._cpu_s,
-            "rss_byte": _rss_byte(),
-            "next_slot": aboard.next_slot(),
             "next_slot_in_s": max(self._due_s - now_s, 0.0),
-            "slot": None if self._last is None else asdict(self._last),
-            "policy": wired.loop.policy.name,
-            "charge": {
-                "frac": wired.facts.charge.frac,
-                "reading_frac": wired.facts.reading.charge_frac,
-                "doubt": wired.facts.charge.doubt,
-                "reserve_frac": wired.mission.scenario.power.reserve_frac,
-            },
-            "ladder": wired.facts.rung.name,
-            "forecast": {
-                "quality": None if ahead is None else ahead.quality,
-                "tle_age_days": None if readings is None else wired.world.forecaster.age_days(readings.unix_s),
-                "pass_in_s": None if wired.world.state is None else wired.world.state.pass_in_s,
-                "eclipse_in_s": None if wired.world.state is None else wired.world.state.eclipse_in_s,
-            },
-            "contact": {True: "start", False: "stop", None: "auto"}[aboard.orders.contact],
-            "queue": {
-                "tile": 0
-                if readings is None
-                else sum(readings.arrived_tile.values()) + sum(readings.queued_tile.values()),
-                "products": product,
-                "byte": byte,
-            },
-            "counts": {**asdict(aboard.store.counts()), **aboard.intake.counts, **self._counts},
-            "models": wired.fleet.summary(),
-            "clock_jumps": wired.facts.jumps,
-            "events": list(self._events),
         }
-
-
-def _rss_byte() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0

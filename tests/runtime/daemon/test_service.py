@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from runtime.daemon.control import ask
+from runtime.errors import MissionError
 from runtime.store import ProductStore
 
 
@@ -53,6 +56,14 @@ def done(craft: Any) -> int:
         return 0
     finally:
         store.close()
+
+
+def answers(craft: Any, pid: int) -> bool:
+    """Whether this very process flies: it has answered and its signals are in place."""
+    with contextlib.suppress(MissionError):
+        status = ask(craft.folder / "state" / "control.sock", {"do": "status"}, timeout_s=2.0)
+        return bool(status["pid"] == pid and status["slot"])
+    return False
 
 
 def test_the_service_is_ready_pings_works_reloads_and_stops(make_craft: Callable[..., Any], tmp_path: Path) -> None:
@@ -97,8 +108,7 @@ def test_r01_a_killed_daemon_loses_and_doubles_nothing(make_craft: Callable[...,
     process.wait()
     process = spawn(craft, {})
     try:
-        assert until(lambda: done(craft) >= 48, 20.0)
-        time.sleep(0.5)
+        assert until(lambda: answers(craft, process.pid) and done(craft) >= 48, 20.0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     finally:
