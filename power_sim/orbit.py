@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sgp4 import omm
-from sgp4.api import SGP4_ERRORS, WGS72, Satrec
+from sgp4.api import SGP4_ERRORS, WGS72, Satrec, SatrecArray
 
 from .constants import DAY_S, EARTH_GM_M3_S2, EARTH_J2, EARTH_RADIUS_M, SUN_RATE_RAD_S, UNIX_EPOCH_JD
 from .errors import OrbitError
@@ -163,11 +163,25 @@ def propagate_sgp4_since(record: Satrec, elapsed_s: ArrayLike) -> tuple[FloatArr
     days = np.atleast_1d(np.asarray(elapsed_s, dtype=np.float64)) / DAY_S
     errors, r_km, v_km_s = record.sgp4_array(np.full(len(days), record.jdsatepoch), record.jdsatepochF + days)
     if np.any(errors):
-        code = int(errors[np.argmax(errors != 0)])
-        raise OrbitError(
-            f"SGP4 gave up on object {record.satnum}: {SGP4_ERRORS[code]}. Use elements nearer to the dates."
-        )
+        raise _gave_up(record, int(errors[np.argmax(errors != 0)]))
     return r_km * 1e3, v_km_s * 1e3
+
+
+def propagate_sgp4s(records: Sequence[Satrec], unix_s: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return positions and velocities (satellites, n, 3) of many records at the same n times, as ``propagate_sgp4``
+    does for one; ``OrbitError`` names the first satellite that SGP4 gives up on."""
+    days, fraction = np.divmod(np.atleast_1d(np.asarray(unix_s, dtype=np.float64)) / DAY_S, 1.0)
+    errors, r_km, v_km_s = SatrecArray(list(records)).sgp4(days + UNIX_EPOCH_JD, fraction)
+    if errors.any():
+        which = int(np.flatnonzero(errors.any(axis=1))[0])
+        raise _gave_up(records[which], int(errors[which].max()), f"satellite {which}, ")
+    return r_km * 1e3, v_km_s * 1e3
+
+
+def _gave_up(record: Satrec, code: int, which: str = "") -> OrbitError:
+    return OrbitError(
+        f"SGP4 gave up on {which}object {record.satnum}: {SGP4_ERRORS[code]}. Use elements nearer to the dates."
+    )
 
 
 def propagate_kepler(elements: Kepler, unix_s: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -175,25 +189,40 @@ def propagate_kepler(elements: Kepler, unix_s: ArrayLike) -> tuple[FloatArray, F
 
     Secular rates of J2 only (Vallado 2013, section 9.6): no drag, no short periodic terms (about 10 km in LEO).
     """
-    dt = np.atleast_1d(np.asarray(unix_s, dtype=np.float64)) - elements.epoch_unix_s
-    a, e, i = elements.semi_major_axis_m, elements.eccentricity, elements.inclination_rad
-    n = math.sqrt(EARTH_GM_M3_S2 / a**3)
-    k = 1.5 * EARTH_J2 * n * (EARTH_RADIUS_M / (a * (1 - e * e))) ** 2
-    raan = elements.raan_rad - k * math.cos(i) * dt
-    perigee = elements.arg_perigee_rad + k * (2 - 2.5 * math.sin(i) ** 2) * dt
-    mean = elements.mean_anomaly_rad + (n + k * math.sqrt(1 - e * e) * (1 - 1.5 * math.sin(i) ** 2)) * dt
-    eccentric = solve_kepler_rad(mean, e)
+    r, v = propagate_keplers([elements], unix_s)
+    return r[0], v[0]
+
+
+def propagate_keplers(elements: Sequence[Kepler], unix_s: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return positions and velocities (satellites, n, 3) of many orbits at the same n times, as ``propagate_kepler``
+    does for one."""
+    times = np.atleast_1d(np.asarray(unix_s, dtype=np.float64))
+    columns = np.array([_secular(one) for one in elements]).T[..., None]
+    epoch, a, e, root, n, raan, raan_rate, perigee, perigee_rate, mean, mean_rate, cos_i, sin_i = columns
+    dt = times - epoch
+    eccentric = solve_kepler_rad(mean + mean_rate * dt, e)
     cos_e, sin_e = np.cos(eccentric), np.sin(eccentric)
-    root = math.sqrt(1 - e * e)
     rate = n * a / (1 - e * cos_e)
-    along, across = _plane_axes(raan, perigee, i)
-    r = (a * (cos_e - e))[:, None] * along + (a * root * sin_e)[:, None] * across
-    v = (-rate * sin_e)[:, None] * along + (rate * root * cos_e)[:, None] * across
+    along, across = _plane_axes(raan - raan_rate * dt, perigee + perigee_rate * dt, cos_i, sin_i)
+    r = (a * (cos_e - e))[..., None] * along + (a * root * sin_e)[..., None] * across
+    v = (-rate * sin_e)[..., None] * along + (rate * root * cos_e)[..., None] * across
     return r, v
 
 
-def solve_kepler_rad(mean_rad: ArrayLike, eccentricity: float) -> FloatArray:
-    """Return the eccentric anomaly by Newton's method.
+def _secular(elements: Kepler) -> tuple[float, ...]:
+    """Return what stays the same along one orbit: its elements and their rates by J2 (the node's counted backwards)."""
+    a, e, i = elements.semi_major_axis_m, elements.eccentricity, elements.inclination_rad
+    n, root = math.sqrt(EARTH_GM_M3_S2 / a**3), math.sqrt(1 - e * e)
+    k = 1.5 * EARTH_J2 * n * (EARTH_RADIUS_M / (a * (1 - e * e))) ** 2
+    raan, perigee, mean = elements.raan_rad, elements.arg_perigee_rad, elements.mean_anomaly_rad
+    perigee_rate = k * (2 - 2.5 * math.sin(i) ** 2)
+    mean_rate = n + k * math.sqrt(1 - e * e) * (1 - 1.5 * math.sin(i) ** 2)
+    first = elements.epoch_unix_s, a, e, root, n
+    return *first, raan, k * math.cos(i), perigee, perigee_rate, mean, mean_rate, math.cos(i), math.sin(i)
+
+
+def solve_kepler_rad(mean_rad: ArrayLike, eccentricity: float | FloatArray) -> FloatArray:
+    """Return the eccentric anomaly by Newton's method; the arguments broadcast.
 
     >>> round(float(solve_kepler_rad(np.radians(27.0), 0.5)), 4)  # E - e sin E = M: 0.8453 - 0.5 x 0.7482 = 0.4712
     0.8453
@@ -258,9 +287,10 @@ def mean_from_osculating(elements: Kepler) -> Kepler:
     return replace(elements, semi_major_axis_m=a - EARTH_J2 * EARTH_RADIUS_M**2 / a * wave)
 
 
-def _plane_axes(raan: FloatArray, perigee: FloatArray, inclination: float) -> tuple[FloatArray, FloatArray]:
+def _plane_axes(
+    raan: FloatArray, perigee: FloatArray, cos_i: FloatArray, sin_i: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     cos_o, sin_o, cos_w, sin_w = np.cos(raan), np.sin(raan), np.cos(perigee), np.sin(perigee)
-    cos_i, sin_i = math.cos(inclination), math.sin(inclination)
     along = np.stack(
         [cos_o * cos_w - sin_o * sin_w * cos_i, sin_o * cos_w + cos_o * sin_w * cos_i, sin_w * sin_i], axis=-1
     )
