@@ -22,6 +22,8 @@ from .errors import EvaluationError
 from .frontier import lowest_charges
 
 Float64Array = NDArray[np.float64]
+ROUNDING_FRAC = 1e-7
+"""Of the capacity: a craft that can only just idle must not make the programme infeasible by rounding."""
 NO_SOLVER = "The exact bound needs the solver HiGHS, which is not installed. Install it: pip install highspy"
 
 
@@ -228,8 +230,10 @@ def _charge_rows(
     plant, net_j = mission.plant, float(mission.net_j[slot])
     stored = programme.column(high=plant.max_charge_j / plant.charge_eff_frac)
     drawn = programme.column(high=max(plant.max_discharge_j, -net_j))
-    after = programme.column(low=min(low_j, plant.capacity_j), high=plant.capacity_j)
-    programme.row([*spent, (stored, 1.0), (drawn, -1.0)], high=net_j)
+    slack_j = ROUNDING_FRAC * plant.capacity_j
+    after = programme.column(low=min(low_j, plant.capacity_j) - slack_j, high=plant.capacity_j)
+    unserved = programme.column(high=max(-net_j, 0.0) if low_j <= 0.0 else 0.0)
+    programme.row([*spent, (stored, 1.0), (drawn, -1.0), (unserved, -1.0)], high=net_j)
     change = [(stored, -plant.charge_eff_frac), (drawn, 1.0 / plant.discharge_eff_frac)]
     return after, programme.row([(after, 1.0), (before, -1.0), *change], high=0.0)
 

@@ -129,3 +129,9 @@ def test_students_interval_is_that_of_the_tables() -> None:
     assert student_975(9) == pytest.approx(2.262, abs=5e-4)
     assert mean_ci95([3.0]).high == math.inf
     assert worst_decile([0.1] * 9 + [0.9]) == 0.9
+
+
+def test_a_craft_that_can_only_just_idle_has_a_bound_all_the_same() -> None:
+    pytest.importorskip("highspy", reason="needs the extra 'bound'")
+    for changes in ({"power.battery_health_frac": "0.85"}, {"power.battery_wh": "100.0"}):
+        assert upper_bound(load_scenario("uav-survey", changes), 0) == pytest.approx(0.0, abs=1e-6)
