@@ -59,12 +59,12 @@ def _network(model: Mapping[str, Any]) -> str:
     word = f"on trial, {trial} slots left" if trial is not None else "ok"
     word = word if model["healthy"] else f"left out: {model['quarantine']}"
     shadow = model["shadow"]
-    beside = "" if shadow is None else f"   shadow v{shadow['version']}: {_share(shadow['agreement_frac'])} alike"
+    beside = "" if shadow is None else f"   shadow v{shadow['version']}: {_share(shadow['agreement_frac'])}"
     return f"{model['name']:<28} v{model['version']} in {model['slot']:<8} {word}{beside}"
 
 
 def _share(frac: float | None) -> str:
-    return "nothing yet" if frac is None else f"{frac:.0%}"
+    return "nothing compared yet" if frac is None else f"{frac:.0%} alike"
 
 
 def _age(days: float | None) -> str:

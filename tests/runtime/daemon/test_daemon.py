@@ -161,6 +161,36 @@ def test_r04_a_state_folder_that_cannot_be_made_is_one_clear_line(make_craft: Ca
         craft.start()
 
 
+class Stopping:
+    """A network during whose first batch the service manager asks for the end."""
+
+    def __init__(self, network: Any, daemon: Any) -> None:
+        self.network, self.daemon = network, daemon
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+    def answer(self, *arguments: Any) -> Any:
+        self.daemon.stop()
+        return self.network.answer(*arguments)
+
+
+def test_a_stop_in_the_middle_of_a_slot_keeps_what_is_done_and_leaves_the_rest_waiting(
+    make_craft: Callable[..., Any],
+) -> None:
+    craft = make_craft(change=('keys = "keys"', 'keys = "keys"\nbatch_tile = 4'))
+    for one in craft.daemon.wired.fleet.networks.values():
+        one.loaded = Stopping(one.loaded, craft.daemon)
+    craft.image()
+    craft.daemon.run()
+    assert craft.daemon.status["counts"]["done_tile"] == 4
+    craft.stop()
+    craft.start()
+    craft.fly()
+    assert craft.slot()["queued_tile"] == 12
+    assert craft.daemon.status["counts"]["done_tile"] == 16
+
+
 def test_r12_a_reload_takes_a_good_file_and_keeps_the_last_good_one(craft: Any) -> None:
     craft.image()
     craft.fly()

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from runtime.cli import cli
 from runtime.daemon.control import ask
 from runtime.errors import MissionError
 from runtime.store import ProductStore
@@ -87,6 +89,9 @@ def test_the_service_is_ready_pings_works_reloads_and_stops(make_craft: Callable
             check=False,
         )
         assert json.loads(status.stdout)["pid"] == process.pid
+        for words, said in ((["pause"], "paused"), (["models", "list"], "accurate"), (["resume"], "resumed")):
+            answer = CliRunner().invoke(cli, [*words, "--mission", str(craft.mission)])
+            assert said in answer.output
         process.send_signal(signal.SIGTERM)
         began_s = time.monotonic()
         assert process.wait(10) == 0
