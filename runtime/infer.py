@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -181,8 +181,9 @@ class _Run:
         ]
         self._results: dict[str, SceneResult] = {}
         for key in self._keys:
-            if key in ledger.done and Path(ledger.done[key]["output"]).is_file():
-                self._results[key] = SceneResult(**ledger.done[key])
+            finished = _finished(ledger.done.get(key))
+            if finished is not None:
+                self._results[key] = finished
         self.resumed = len(self._results)
         todo = [at for at, key in enumerate(self._keys) if key not in self._results]
         self.jobs = [(paths[at], targets[at]) for at in todo]
@@ -198,6 +199,14 @@ class _Run:
     def results(self) -> Iterator[SceneResult]:
         """Those that there are."""
         return (self._results[key] for key in self._keys if key in self._results)
+
+
+def _finished(entry: Mapping[str, Any] | None) -> SceneResult | None:
+    """A scene's result as the ledger has it; None where it is not there, not understood, or its output is gone."""
+    known = {one.name for one in fields(SceneResult)}
+    if entry is None or set(entry) != known or not Path(str(entry["output"])).is_file():
+        return None
+    return SceneResult(**entry)
 
 
 def make_worker(

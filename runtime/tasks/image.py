@@ -19,6 +19,8 @@ from ..errors import EngineError
 from ..records import FloatArray, TileOutcome, TileRef, UInt8Array
 
 KINDS = ("image", "mask")
+MOST_CLASSES = 255
+"""A mask is bytes, and 255 is what nobody answered for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class ImageTask:
         info = self.package.info
         if info.output.kind not in KINDS:
             raise EngineError(f"{info.id} answers {info.output.kind!r}; a picture needs {' or '.join(KINDS)}.")
+        if len(info.classes) > MOST_CLASSES:
+            raise EngineError(f"{info.id} has {len(info.classes)} classes; a mask holds {MOST_CLASSES}. Use fewer.")
 
     @property
     def bands(self) -> int:

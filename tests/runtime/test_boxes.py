@@ -53,7 +53,7 @@ def brute_force(boxes: Boxes, overlap: Overlap) -> list[int]:
     rejoin=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_the_keep_set_is_that_of_brute_force(
+def test_r29_the_keep_set_is_that_of_brute_force(
     count: int, span: float, size: float, metric: str, threshold: float, rejoin: bool, seed: int
 ) -> None:
     boxes, overlap = boxes_of(count, span, size, seed=seed), Overlap(metric, threshold, rejoin)

@@ -63,7 +63,7 @@ def test_a_worker_answers_as_the_engine_in_this_process_does(make_package: MakeP
 @pytest.mark.parametrize(
     ("order", "told"), [(HANG, "did not answer within 0.3 s"), (ABORT, "SIGABRT"), (EXIT, "exit code 3")]
 )
-def test_a_worker_that_is_lost_is_replaced_and_its_tiles_are_tried_once_more(
+def test_r09_r10_a_worker_that_is_lost_is_replaced_and_its_tiles_are_tried_once_more(
     tmp_path: Path, order: int, told: str
 ) -> None:
     worker = WorkerEngine(partial(open_moody, tmp_path / "once"), deadline_s=0.3)

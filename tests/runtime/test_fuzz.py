@@ -19,7 +19,7 @@ from .mutations import FORMATS, campaign
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_two_hundred_broken_rasters_of_each_format_end_in_pixels_or_in_one_line(tmp_path: Path, name: str) -> None:
+def test_r13_two_hundred_broken_rasters_of_each_format_end_in_pixels_or_in_one_line(tmp_path: Path, name: str) -> None:
     findings = campaign(tmp_path, name, 200, seed=13)
     assert findings.wrong == []
     assert findings.all == 200
@@ -28,7 +28,7 @@ def test_two_hundred_broken_rasters_of_each_format_end_in_pixels_or_in_one_line(
     assert findings.widest_byte < 300 * 2**20
 
 
-def test_a_decompression_bomb_is_refused_or_read_in_small_pieces(tmp_path: Path) -> None:
+def test_r13_a_decompression_bomb_is_refused_or_read_in_small_pieces(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -46,7 +46,7 @@ def test_a_decompression_bomb_is_refused_or_read_in_small_pieces(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (15, 15), (17, 17), (1, 4000), (20_000, 8)])
-def test_tiny_thin_and_tall_scenes_are_covered_once(
+def test_r29_tiny_thin_and_tall_scenes_are_covered_once(
     make_package: Callable[..., ModelPackage], write_tiff: Callable[..., Path], tmp_path: Path, height: int, width: int
 ) -> None:
     path = write_tiff("odd.tif", np.full((3, height, width), 90, dtype=np.uint8))

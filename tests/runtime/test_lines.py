@@ -63,7 +63,7 @@ def test_a_stream_gives_the_windows_and_pixels_of_the_finished_scene(
         assert (tile[:, :rows, :cols] == pixels[:, at.row_px : at.row_px + rows, at.col_px : at.col_px + cols]).all()
 
 
-def test_lines_that_come_late_twice_damaged_or_never_are_counted_to_the_line() -> None:
+def test_r14_lines_that_come_late_twice_damaged_or_never_are_counted_to_the_line() -> None:
     pixels = image(40)
     records = {number: line_record(number, pixels[:, number]) for number in range(40)}
     damaged = bytearray(records[30])
@@ -84,7 +84,7 @@ def test_lines_that_come_late_twice_damaged_or_never_are_counted_to_the_line() -
     assert (patch.pixels[:, patch.valid] == pixels[:, patch.valid]).all()
 
 
-def test_a_sensor_that_cannot_wait_loses_counted_lines_and_no_others() -> None:
+def test_r14_a_sensor_that_cannot_wait_loses_counted_lines_and_no_others() -> None:
     pixels = image(500)
     with LineFrame(stream(pixels), buffer_line=100, reorder_line=0, drop=True) as frame:
         while not frame._complete:  # nobody reads: all that does not fit is dropped

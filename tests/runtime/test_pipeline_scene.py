@@ -63,7 +63,7 @@ def test_objects_that_tile_borders_cut_come_out_whole_and_once(
     assert result.scenes[0].labels == {"tree": len(sides)}
 
 
-def test_the_bytes_do_not_depend_on_batches_threads_or_reading_ahead(
+def test_r30_the_bytes_do_not_depend_on_batches_threads_or_reading_ahead(
     make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
 ) -> None:
     package = package_of(make_package(48), "boxes", ("tree",))
@@ -133,7 +133,7 @@ def test_the_neon_trees_keep_their_boxes_and_their_places(
             assert metres.max() < 0.05  # half a pixel of 10 cm
 
 
-def test_a_box_that_is_none_fails_its_tile_and_no_other(
+def test_r08_a_box_that_is_none_fails_its_tile_and_no_other(
     make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
 ) -> None:
     class Bad(SquareFinder):
@@ -297,7 +297,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     first = infer_scenes(package, scenes, out, progress=stop_in_c)
     assert (first.interrupted, len(first.scenes), first.resumed) == (True, 2, 0)
     with (out / ".subsolar-infer.jsonl").open("a") as ledger:
-        ledger.write('{"key": "torn')
+        ledger.write('[]\n{"key": "x", "result": {"of": "another version"}}\n{"key": "torn')
     before = (out / "a.geojson").stat().st_mtime_ns
     second = infer_scenes(package, scenes, out, resume=True)
     assert (second.complete, len(second.scenes), second.resumed) == (True, 3, 2)

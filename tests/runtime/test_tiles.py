@@ -64,7 +64,7 @@ def numbered(height: int, width: int) -> UInt8Array:
 @example(width=1, height=1, edge=224, overlap_frac=0.0)
 @example(width=223, height=225, edge=224, overlap_frac=0.2)
 @example(width=224, height=224, edge=224, overlap_frac=0.5)
-def test_every_pixel_lies_in_exactly_one_core(width: int, height: int, edge: int, overlap_frac: float) -> None:
+def test_r29_every_pixel_lies_in_exactly_one_core(width: int, height: int, edge: int, overlap_frac: float) -> None:
     owners = np.zeros((height, width), dtype=int)
     for window in tile_grid(width, height, edge, min(int(edge * overlap_frac), edge - 1)):
         core = window.core
