@@ -133,6 +133,42 @@ def test_the_neon_trees_keep_their_boxes_and_their_places(
             assert metres.max() < 0.05  # half a pixel of 10 cm
 
 
+def test_a_real_detector_package_is_written_loaded_and_run(
+    make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path, repo: Path
+) -> None:
+    import importlib.util
+
+    import onnxruntime
+
+    from exporters.package import Accuracy, Golden, Profile, load_package, write_package
+
+    spec = importlib.util.spec_from_file_location("spot_detector", repo / "benchmarks" / "spot_detector.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    graph, shape = module.spot_detector(64), (3, 200, 300)
+    rng = np.random.default_rng(11)
+    pixels, spots = rng.integers(10, 40, shape, dtype=np.uint8), [(40, 60), (62, 128), (130, 190), (180, 290)]
+    for row, col in spots:
+        pixels[:, row - 4 : row + 4, col - 4 : col + 4] = 240
+    plain = make_package(64)
+    info = package_of(plain, "boxes", ("spot",)).info
+    accuracy = replace(plain.profile.accuracy, recall_by_class={"spot": 1.0}, confusion=((1,),))
+    assert isinstance(accuracy, Accuracy)
+    profile = Profile(accuracy=accuracy, measurements=plain.profile.measurements)
+    tiles = np.ascontiguousarray(pixels[None, :, :64, 32:96])
+    expected = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"tiles": tiles})[0]
+    golden = Golden(tiles, expected, 1e-4)
+    write_package(tmp_path / "spots", onnx=graph, info=info, profile=profile, golden=golden, key=None)
+    package = load_package(tmp_path / "spots", trust={}, allow_unsigned=True)
+    infer_scenes(package, [write_tiff("field.tif", pixels)], tmp_path / "out", overlap_px=24)
+    boxes = [f["properties"]["px_bbox"] for f in load(tmp_path / "out" / "field.geojson")["features"]]
+    centres = sorted(((top + bottom) / 2, (left + right) / 2) for left, top, right, bottom in boxes)
+    assert len(centres) == len(spots)
+    assert np.abs(np.array(centres) - np.array(sorted(spots))).max() <= 2
+
+
 def test_r08_a_box_that_is_none_fails_its_tile_and_no_other(
     make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
 ) -> None:
