@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -85,6 +85,9 @@ bench-pipeline: venv-dev ## tiles/s, overhead, merging, memory of the pipeline, 
 
 fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 	$(BIN)/python benchmarks/fuzz_pipeline.py --minutes $(or $(MINUTES),10)
+
+bench-torture: venv-dev ## kill, cut, fill and delay a mission at every disk call (CC compiles the fault shim)
+	$(BIN)/python benchmarks/torture.py
 
 bench-soak: venv-dev ## seven simulated days of the daemon: memory, files, threads, log (R27)
 	$(BIN)/python benchmarks/soak.py

@@ -12,7 +12,7 @@ import click
 
 from ..home import open_package
 from ..progress import Progress
-from .common import assignments, cli, json_option, packages_option, say, scenes_option, seed_option, set_option, show
+from .common import assignments, cli, json_option, packages_option, scenes_option, seed_option, set_option, show
 
 
 @cli.command()
@@ -72,32 +72,6 @@ def replay_trace(trace: Path, as_json: bool) -> None:
     show(asdict(again), as_json, again.table())
     if not again.complete:
         raise click.exceptions.Exit(1)
-
-
-@cli.command()
-@click.option(
-    "--listen",
-    default="127.0.0.1:0",
-    show_default=True,
-    help="UDP address to receive packets on; port 0 takes a free one.",
-)
-@click.option("--from", "recorded", type=click.Path(path_type=Path), help="Read a recorded packet file instead.")
-@click.option("--record", type=click.Path(path_type=Path), help="Keep every packet as it came in this file.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("build/ground"),
-    show_default=True,
-    help="Folder for the products.",
-)
-@json_option
-def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, as_json: bool) -> None:
-    """Receive packets until Ctrl-C, rebuild GeoJSON exactly once, report gaps."""
-    from ..ground import run_ground
-
-    report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say)
-    missing = f", {report['missing_packet']} packets missing" if report["missing_packet"] else ""
-    show(report, as_json, f"{report['products']} products in {out / 'products.geojson'}{missing}")
 
 
 @cli.command()

@@ -1,0 +1,58 @@
+"""Subcommands of the ground station and of the link."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import cli, json_option, say, show
+
+
+@cli.command()
+@click.option(
+    "--listen",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT (UDP), tcp:HOST:PORT, serial:DEVICE or folder:PATH; port 0 takes a free one.",
+)
+@click.option("--from", "recorded", type=click.Path(path_type=Path), help="Read a recorded packet file instead.")
+@click.option("--record", type=click.Path(path_type=Path), help="Keep every packet as it came in this file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/ground"),
+    show_default=True,
+    help="Folder for the products.",
+)
+@json_option
+def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, as_json: bool) -> None:
+    """Receive packets until Ctrl-C, rebuild GeoJSON exactly once, report gaps."""
+    from ..ground import run_ground
+
+    report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say, watch=say)
+    missing = f", {report['missing_packet']} packets missing" if report["missing_packet"] else ""
+    show(report, as_json, f"{report['products']} products in {out / 'products.geojson'}{missing}")
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), help="File to write instead of printing.")
+@json_option
+def telemetry(out: Path | None, as_json: bool) -> None:
+    """Print the telemetry's dictionary (XTCE 1.2), as ground systems read it."""
+    from ..wire.dictionary import dictionary
+
+    text = dictionary()
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    show({"xtce": text}, as_json, text if out is None else str(out))
+
+
+@cli.command()
+@json_option
+def faults(as_json: bool) -> None:
+    """List the named points where a test can strike: kill, tear, fill, delay."""
+    from ..faults import POINTS
+
+    width = max(map(len, POINTS))
+    show(POINTS, as_json, "\n".join(f"{name:<{width}}  {what}" for name, what in POINTS.items()))
