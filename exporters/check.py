@@ -1,4 +1,4 @@
-"""Checks and measurements of a package that exists: what ``subsolar check`` and ``subsolar bench`` do."""
+"""What ``subsolar check`` does to a package that exists: verify it, and run its proof again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from .datasets import Chips
 from .errors import PackageError
-from .measure import ACTIVE_POWER_W, BATCHES, profile_on_cpu
+from .lint import NOT_BUILT, lint
+from .measure import ACTIVE_POWER_W, BATCHES, accuracy_of, profile_on_cpu
 from .onnx_cpu import inferrer
 from .package import ModelPackage, Trust, load_package
-from .records import Profile, check_envelope
+from .records import Profile, Proof, check_envelope
+from .stored_proof import ANSWERS, rerun, rerun_on_golden
 
 Progress = Callable[[str], None]
 
@@ -29,37 +32,87 @@ class CheckResult:
     golden_max_abs_diff: float
     opset: int
     nodes: int
+    golden_agreement: float | None = None
+    """Share of golden tiles whose top-1 is that of the source, where the package holds the source's answers."""
+    tensorrt: str = NOT_BUILT
+    tensorrt_issues: int = 0
+    """Rules of TensorRT that the graph for it breaks."""
+    proof: Proof | None = None
+    """The proof run again on all its tiles; None without ``test``, or for a package that holds no source answers."""
+    accuracy: float | None = None
+    """Measured again on ``test``."""
 
 
 def check_package(
-    path: Path, *, trust: Trust, allow_unsigned: bool = False, progress: Progress = lambda line: None
+    path: Path,
+    *,
+    trust: Trust,
+    allow_unsigned: bool = False,
+    test: Chips | None = None,
+    progress: Progress = lambda line: None,
 ) -> CheckResult:
-    """Verify signature, hashes, the ONNX graph and the golden tiles; PackageError on the first fault."""
-    import onnx
+    """Verify signature, hashes, graphs and golden tiles, and with ``test`` run the proof again.
 
+    PackageError on the first fault. ``test``: the tiles that the package was proven on.
+    """
     progress("hashes and signature")
     package = load_package(path, trust=trust, allow_unsigned=allow_unsigned)
-    content = package.read_onnx()
     progress("ONNX checker")
-    try:
-        model = onnx.load_from_string(content)
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # protobuf and onnx raise many types; each means the same here, and it is raised again
-        raise PackageError(f"{package.onnx_path} is not a valid graph: {error}. Export the package again.") from error
-    progress(f"{len(package.golden.tiles)} golden tiles")
-    answers = inferrer(content)(package.golden.tiles)
-    if reason := package.golden.mismatch(answers):
-        raise PackageError(f"{path} fails its self-test: {reason}. Do not use it; take it from its source again.")
-    return CheckResult(
+    engines = ("cpu", *(variant.engine for variant in package.info.variants))
+    models = {engine: _checked(package, engine) for engine in engines}
+    progress(f"{len(package.golden.tiles)} golden tiles on {len(engines)} graphs")
+    batch = min(32, package.info.input.max_batch)
+    answers = {engine: inferrer(package.read_onnx(engine), batch=batch)(package.golden.tiles) for engine in engines}
+    for engine, found in answers.items():
+        if reason := package.golden_for(engine).mismatch(found):
+            raise PackageError(f"{path} fails its self-test: {reason}. Do not use it; take it from its source again.")
+    progress("TensorRT's rules")
+    issues = [issue for issue in lint(package.read_onnx("tensorrt")) if issue.severity == "error"]
+    result = CheckResult(
         id=package.info.id,
         version=package.info.version,
         sha256=package.sha256,
         key_id=package.key_id,
         golden_tiles=len(package.golden.tiles),
-        golden_max_abs_diff=float(np.max(np.abs(answers - package.golden.expected))),
-        opset=model.opset_import[0].version,
-        nodes=len(model.graph.node),
+        golden_max_abs_diff=float(np.max(np.abs(answers["cpu"] - package.golden.expected))),
+        opset=models["cpu"][0],
+        nodes=models["cpu"][1],
+        golden_agreement=rerun_on_golden(package, answers["cpu"]),
+        tensorrt_issues=len(issues),
     )
+    return result if test is None else _with_proof(package, result, test, engines, progress)
+
+
+def _checked(package: ModelPackage, engine: str) -> tuple[int, int]:
+    """Opset and number of nodes of a valid graph."""
+    import onnx
+
+    try:
+        model = onnx.load_from_string(package.read_onnx(engine))
+        onnx.checker.check_model(model, full_check=True)
+    except PackageError:
+        raise
+    except Exception as error:  # protobuf and onnx raise many types; each means the same here, and it is raised again
+        raise PackageError(f"{package.onnx_path} is not a valid graph: {error}. Export the package again.") from error
+    return model.opset_import[0].version, len(model.graph.node)
+
+
+def _with_proof(
+    package: ModelPackage, result: CheckResult, test: Chips, engines: Sequence[str], progress: Progress
+) -> CheckResult:
+    progress(f"the proof again, on {len(test)} tiles")
+    if ANSWERS in package.sums:
+        proofs = [rerun(package, test, engine) for engine in engines]
+        result = replace(result, proof=proofs[0])
+    infer = inferrer(package.read_onnx(), batch=min(32, package.info.input.max_batch))
+    answers = infer(test.pixels)
+    stated, found = package.profile.accuracy, accuracy_of(answers, answers, test, package.info)
+    if found.metric == stated.metric and found.n == stated.n and abs(found.value - stated.value) > 2.5 / found.n:
+        raise PackageError(
+            f"{package.path} states {100 * stated.value:.2f} % {stated.metric} on {stated.dataset}, here it reaches "
+            f"{100 * found.value:.2f} % on {test.name}. Measure it again, or use the tiles it was proven on."
+        )
+    return replace(result, accuracy=found.value)
 
 
 def bench_package(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from .errors import KeyFileError
 
 PUBLIC_SUFFIX = ".pub.pem"
+_EXPIRES = "Expires:"
 
 
 def key_id(public: Ed25519PublicKey) -> str:
@@ -21,8 +24,11 @@ def key_id(public: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:16]
 
 
-def new_key(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a key pair: (private file, readable by the owner alone; public file). Overwrites nothing."""
+def new_key(folder: Path, name: str, *, valid_days: int | None = None) -> tuple[Path, Path]:
+    """Make a key pair: (private file, readable by the owner alone; public file). Overwrites nothing.
+
+    With ``valid_days`` the public file says until when it verifies; the line is text before the PEM block.
+    """
     private_path, public_path = folder / f"{name}.key.pem", folder / f"{name}{PUBLIC_SUFFIX}"
     for path in (private_path, public_path):
         if path.exists():
@@ -36,10 +42,16 @@ def new_key(folder: Path, name: str) -> tuple[Path, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with open(os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(private)
-        public_path.write_bytes(public)
+        public_path.write_bytes(_expiry_line(valid_days) + public)
     except OSError as error:
         raise KeyFileError(f"Cannot write a key to {folder}: {error.strerror}. Choose a folder you own.") from error
     return private_path, public_path
+
+
+def _expiry_line(valid_days: int | None) -> bytes:
+    if valid_days is None:
+        return b""
+    return f"{_EXPIRES} {today() + timedelta(days=valid_days)}\n".encode()
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:
@@ -64,12 +76,58 @@ def load_public(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def load_trust(folder: Path) -> dict[str, Ed25519PublicKey]:
-    """All public keys in a folder, by key id."""
+def load_trust(folder: Path, *, on: date | None = None) -> dict[str, Ed25519PublicKey]:
+    """The public keys in a folder that have not expired ``on`` that day (None: today, UTC), by key id."""
     if not folder.is_dir():
         raise KeyFileError(f"There is no folder of trusted keys at {folder}. Put the .pub.pem files there.")
-    keys = [load_public(path) for path in sorted(folder.glob(f"*{PUBLIC_SUFFIX}"))]
-    return {key_id(key): key for key in keys}
+    found = [(path, load_public(path)) for path in sorted(folder.glob(f"*{PUBLIC_SUFFIX}"))]
+    return {key_id(key): key for path, key in found if not _facts(path, key, on).expired}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """A public key as a person sees it; ``expires`` is an ISO date, or None for never."""
+
+    key_id: str
+    name: str
+    expires: str | None
+    expired: bool
+
+    @property
+    def validity(self) -> str:
+        """How long it verifies."""
+        if self.expires is None:
+            return "does not expire"
+        return f"expired on {self.expires}" if self.expired else f"valid until {self.expires}"
+
+
+def key_facts(path: Path, *, on: date | None = None) -> KeyFacts:
+    """What a public key file says."""
+    return _facts(path, load_public(path), on)
+
+
+def list_keys(folder: Path, *, on: date | None = None) -> list[KeyFacts]:
+    """All public keys in a folder, expired ones too."""
+    return [key_facts(path, on=on) for path in sorted(folder.glob(f"*{PUBLIC_SUFFIX}"))]
+
+
+def today() -> date:
+    """The day in UTC."""
+    return datetime.now(timezone.utc).date()
+
+
+def _facts(path: Path, key: Ed25519PublicKey, on: date | None) -> KeyFacts:
+    line = next(
+        (text for text in _read(path).decode("utf-8", "replace").splitlines() if text.startswith(_EXPIRES)), None
+    )
+    name = path.name.removesuffix(PUBLIC_SUFFIX)
+    if line is None:
+        return KeyFacts(key_id(key), name, None, False)
+    try:
+        until = date.fromisoformat(line.removeprefix(_EXPIRES).strip())
+    except ValueError as error:
+        raise KeyFileError(f"{path} says {line!r}, which is no date. Copy the .pub.pem file again.") from error
+    return KeyFacts(key_id(key), name, until.isoformat(), (on or today()) > until)
 
 
 def _read(path: Path) -> bytes:

@@ -6,8 +6,6 @@ order: nothing but plain files inside, the signature, the set of files, each has
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import hashlib
 import io
@@ -19,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from .errors import PackageError
 from .folders import folder_in_one_step
-from .keys import key_id, load_trust
 from .records import (
     SCHEMA,
     Accuracy,
@@ -38,6 +34,7 @@ from .records import (
     Thresholds,
     check_envelope,
 )
+from .signing import Trust, sign, verify
 from .strict_json import from_json, to_json
 
 __all__ = [
@@ -51,6 +48,7 @@ __all__ = [
     "ProfileEntry",
     "Proof",
     "Thresholds",
+    "Trust",
     "check_envelope",
     "folder_in_one_step",
     "load_package",
@@ -66,8 +64,6 @@ _REQUIRED = (MODEL, INFO, PROFILE, GOLDEN_TILES, GOLDEN_EXPECTED, GOLDEN_INFO)
 MAX_FILES, MAX_FILE_BYTE, MAX_SMALL_BYTE = 64, 512 * 2**20, 16 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
-
-Trust = Mapping[str, Ed25519PublicKey] | Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +138,8 @@ def load_package(
     """
     names = _plain_files(path)
     sums_bytes = _read_small(path, SUMS)
-    signer = _verify_signature(path, sums_bytes, trust, allow_unsigned)
+    signature = _read_small(path, SIGNATURE) if SIGNATURE in names else None
+    signer = verify(path, sums_bytes, signature, trust, allow_unsigned)
     sums = _parse_sums(path, sums_bytes)
     _check_names(path, names, sums)
     content = {name: _read_verified(path, name, digest) for name, digest in sums.items()}
@@ -216,7 +213,7 @@ def sign_package(
 def write_files(path: Path, files: Mapping[str, bytes], key: Ed25519PrivateKey | None, *, replace: bool) -> None:
     """Write ``files``, their sums and the signature into a new folder that appears as ``path`` at once."""
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
-    sealed = {**files, SUMS: sums, **({} if key is None else {SIGNATURE: _sign(sums, key)})}
+    sealed = {**files, SUMS: sums, **({} if key is None else {SIGNATURE: sign(sums, key)})}
     with folder_in_one_step(path, replace=replace) as partial:
         for name, content in sealed.items():
             target = partial / name
@@ -230,45 +227,6 @@ def write_files(path: Path, files: Mapping[str, bytes], key: Ed25519PrivateKey |
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GoldenInfo:
     tolerance_abs: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Signature:
-    key_id: str
-    algorithm: str
-    signature: str
-
-
-def _sign(sums: bytes, key: Ed25519PrivateKey) -> bytes:
-    signature = base64.b64encode(key.sign(sums)).decode()
-    return to_json(_Signature(key_id=key_id(key.public_key()), algorithm="ed25519", signature=signature))
-
-
-def _verify_signature(path: Path, sums: bytes, trust: Trust, allow_unsigned: bool) -> str | None:
-    if not (path / SIGNATURE).exists():
-        if allow_unsigned:
-            return None
-        raise PackageError(f"{path} is not signed. Sign it with: subsolar sign, or allow unsigned packages on purpose.")
-    stored = from_json(_Signature, _read_small(path, SIGNATURE), f"{path / SIGNATURE}")
-    known = load_trust(trust) if isinstance(trust, Path) else trust
-    public = known.get(stored.key_id)
-    if public is None:
-        if allow_unsigned:
-            return None
-        raise PackageError(
-            f"{path} is signed by key {stored.key_id}; trusted are {sorted(known)}. "
-            "Add its .pub.pem to the trusted keys only if you know whose it is."
-        )
-    if stored.algorithm != "ed25519":
-        raise PackageError(f"{path} is signed with {stored.algorithm!r}, ed25519 is needed. Sign it again.")
-    try:
-        public.verify(base64.b64decode(stored.signature, validate=True), sums)
-    except (InvalidSignature, binascii.Error) as error:
-        raise PackageError(
-            f"The signature of {path} does not match its {SUMS} (key {stored.key_id}). "
-            "Take the package from its source again."
-        ) from error
-    return stored.key_id
 
 
 def _plain_files(path: Path) -> set[str]:

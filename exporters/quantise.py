@@ -1,7 +1,7 @@
 """INT8 by explicit QDQ: ranges from real tiles, weights per channel, and the layers that suffer most left in float.
 
 One graph does not serve both targets. ONNX Runtime on a CPU wants uint8 activations; TensorRT's parser takes int8 with
-zero point 0 alone, Q and DQ in pairs, weights included, and biases in float. ``TARGETS`` says both.
+zero point 0 alone, each Q with its own DQ, and biases in float. Weights are stored as int8 in both. ``TARGETS`` says so.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def insert_qdq(model: bytes, ranges: Any, target: Target, in_float: Sequence[str
 
     options: dict[str, Any] = {"ActivationSymmetric": target.symmetric, "WeightSymmetric": True}
     if target.symmetric:
-        options |= {"QuantizeBias": False, "AddQDQPairToWeight": True, "DedicatedQDQPair": True}
+        options |= {"QuantizeBias": False, "DedicatedQDQPair": True}
     quantizer = QDQQuantizer(
         onnx.load_from_string(model),
         per_channel=True,

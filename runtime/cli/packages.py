@@ -1,4 +1,4 @@
-"""Subcommands that make, prove and sign packages."""
+"""Subcommands that train networks and list them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from ..home import open_package
-from .common import cli, integers, json_option, say, seed_option, show
+from .common import cli, json_option, say, seed_option, show
+from .keys import keys
+
+__all__ = ["fit", "keys", "zoo"]
 
 
 @cli.command()
@@ -53,82 +55,6 @@ def fit(network: str, data: Path, out: Path | None, as_json: bool, **given: Any)
 
 
 @cli.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the data set that proves it (EuroSAT layout).",
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the package to write.")
-@click.option(
-    "--key",
-    type=click.Path(path_type=Path),
-    help="Private key that signs it; see `subsolar keys`.  [default: unsigned]",
-)
-@click.option("--replace", is_flag=True, help="Replace a package that is there.")
-@json_option
-def export(checkpoint: Path, data: Path, out: Path, key: Path | None, replace: bool, as_json: bool) -> None:
-    """Turn CHECKPOINT into a proven, profiled, signed package; no proof, no package."""
-    from exporters.export import export_network
-    from exporters.keys import load_private
-
-    signer = None if key is None else load_private(key)
-    package = export_network(None, checkpoint, out, data, signer, replace_existing=replace, progress=say)
-    text = f"{package.info.id} v{package.info.version}: {package.profile.accuracy.value:.1%}, sha256 {package.sha256}"
-    show({"package": str(out), "sha256": package.sha256, "accuracy": package.profile.accuracy.value}, as_json, text)
-
-
-@cli.command()
-@click.argument("package", nargs=-1, required=True, type=click.Path(path_type=Path))
-@json_option
-def check(package: tuple[Path, ...], as_json: bool) -> None:
-    """Prove each PACKAGE again: hashes, signature, graph, golden tiles."""
-    from exporters.check import check_package
-
-    from ..home import resolve_package, trusted_keys
-
-    paths = [resolve_package(path) for path in package]
-    results = [asdict(check_package(path, trust=trusted_keys(path), progress=say)) for path in paths]
-    lines = [
-        f"{r['id']} v{r['version']}: good, {r['golden_tiles']} golden tiles, signed by {r['key_id']}" for r in results
-    ]
-    show({"packages": results}, as_json, "\n".join(lines))
-
-
-@cli.command()
-@click.argument("package", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--batch", "batches", default="1,8,32", show_default=True, help="Batch sizes to time.")
-@click.option("--repeats", type=click.IntRange(5), default=30, show_default=True, help="Runs per batch size.")
-@click.option(
-    "--active-power-w",
-    type=click.FloatRange(0.1, 60),
-    default=15.0,
-    show_default=True,
-    help="Assumed power of a busy core, for the estimate of joules.",
-)
-@json_option
-def bench(package: tuple[Path, ...], batches: str, repeats: int, active_power_w: float, as_json: bool) -> None:
-    """Measure the time per tile of each PACKAGE on this machine."""
-    from exporters.check import bench_package
-
-    sizes = integers(batches, "--batch")
-    rows = []
-    for path in package:
-        opened = open_package(path)
-        profile = bench_package(opened, batches=sizes, repeats=repeats, active_power_w=active_power_w, progress=say)
-        rows += [
-            {"package": opened.info.id, "accuracy": profile.accuracy.value, **asdict(m)} for m in profile.measurements
-        ]
-    lines = [
-        f"{r['package']:<32} batch {r['batch']:>3}  {r['tile_s'] * 1e3:8.3f} ms/tile  "
-        f"{r['energy_j_per_tile'] * 1e3:8.2f} mJ/tile {r['energy_kind']}  {r['accuracy']:.1%}"
-        for r in rows
-    ]
-    show({"measurements": rows}, as_json, "\n".join(lines))
-
-
-@cli.command()
 @json_option
 def zoo(as_json: bool) -> None:
     """List the networks with their parameters and operations beside the published ones."""
@@ -141,41 +67,3 @@ def zoo(as_json: bool) -> None:
         for r in rows
     ]
     print(json.dumps(rows, indent=2) if as_json else "\n".join(lines))
-
-
-@cli.group()
-def keys() -> None:
-    """Make and list the ed25519 keys that sign packages."""
-
-
-@keys.command("new")
-@click.argument("name")
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("build/keys"),
-    show_default=True,
-    help="Folder for the pair.",
-)
-@json_option
-def new_key_pair(name: str, folder: Path, as_json: bool) -> None:
-    """Make the key pair NAME; the private half is readable by you alone."""
-    from exporters.keys import new_key
-
-    private, public = new_key(folder, name)
-    text = f"private key {private} (keep it off the spacecraft)\npublic key  {public} (install it aboard)"
-    show({"private": str(private), "public": str(public)}, as_json, text)
-
-
-@keys.command("list")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Folder of public keys.  [default: deploy/keys]")
-@json_option
-def list_keys(folder: Path | None, as_json: bool) -> None:
-    """List the public keys that packages are checked against."""
-    from exporters.keys import load_trust
-
-    from ..home import folder_or_default
-
-    known = sorted(load_trust(folder_or_default(folder, "keys", "--dir")))
-    show({"keys": known}, as_json, "\n".join(known))

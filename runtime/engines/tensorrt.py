@@ -130,7 +130,8 @@ class _Lane:
         self._runs += 1
         self._cuda.download(self._answers, self.answers_at, stream)
         self._cuda.wait(stream)
-        return self._answers[: len(tiles)].copy()
+        answers: FloatArray = self._answers[: len(tiles)].copy()
+        return answers
 
     def _execute(self, stream: int) -> None:
         if not self._context.execute_async_v3(stream):
