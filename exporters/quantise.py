@@ -1,7 +1,7 @@
 """INT8 by explicit QDQ: ranges from real tiles, weights per channel, and the layers that suffer most left in float.
 
 One graph does not serve both targets. ONNX Runtime on a CPU wants uint8 activations; TensorRT's parser takes int8 with
-zero point 0 alone, each Q with its own DQ, and biases in float. Weights are stored as int8 in both. ``TARGETS`` says so.
+zero point 0 alone, each Q with its own DQ, and biases in float. Both store weights as int8. See ``TARGETS``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The ``subsolar`` command. A subcommand parses, calls one library function and prints; the work is done elsewhere."""
 
-from . import daemon, flight, learn, packages, watch
+from . import daemon, export, flight, ground, keys, learn, packages, prepare, watch
 from .common import cli
 from .entry import main
 
-__all__ = ["cli", "daemon", "flight", "learn", "main", "packages", "watch"]
+__all__ = ["cli", "daemon", "export", "flight", "ground", "keys", "learn", "main", "packages", "prepare", "watch"]
