@@ -13,7 +13,7 @@ from .metrics import effective_accuracy_frac, paper_reward, value_reward
 from .observation import Scales
 from .ops import on_numbers
 from .scenario import Scenario
-from .timeline import ZERO_C_K, Timeline
+from .timeline import ZERO_C_K, Timeline, awake_j
 
 _TINY = 1e-9
 _INF = float("inf")
@@ -52,6 +52,8 @@ class Craft:
         self._worth: list[list[float]] = self._worth_rows.tolist()
         self._values = timeline.value
         self._trace: list[float] = (timeline.accuracy.mean(axis=1) * TRACE).tolist()
+        self.awake_j = awake_j(scenario)
+        self._awake = self.awake_j if any(self.awake_j) else None
         self._no_tiles = [0.0] * len(self._value)
         self._no_worth = [0.0] * len(models)
         self._keeps = bool(sum(self._queued)) and plant.queue_max_tile > 0
@@ -102,7 +104,10 @@ class Craft:
             self.time_budget_s = seconds = _time_budget_s(plant, self.temperature_k)
             room = room if room < heat else heat
         self.downlink_byte = self._downlink[at]
-        if waiting > 0:
+        if waiting > 0 and self._awake is not None:
+            each = zip(self.energy_j, self.time_s, self._awake)  # noqa: B905
+            self.tile = [_admitted_tile(waiting, room - extra, seconds, energy, time) for energy, time, extra in each]
+        elif waiting > 0:
             pairs = zip(self.energy_j, self.time_s)  # noqa: B905  equal by construction, and this is the hot path
             self.tile = [_admitted_tile(waiting, room, seconds, energy, time) for energy, time in pairs]
         else:
@@ -113,14 +118,16 @@ class Craft:
         if not self._visible:
             return self.apply_drawn(self.tile[k], k)
         tile = self.tile[k]
-        return self.apply(tile, tile * self.energy_j[k], self.accuracy_frac[k])
+        return self.apply(tile, tile * self.energy_j[k] + self._awake_of(tile, k), self.accuracy_frac[k])
 
     def apply_drawn(self, tile: float, k: int) -> int:
         """Do the slot with the drawn accuracy and joules of option ``k``, which the policy did not see."""
         row = 0 if self._constant else self.slot
         energy_j = self._energy[row][k]
-        fits = _admitted_tile(tile, self.budget_j, _INF, energy_j, 1.0)
-        return self.apply(fits, fits * energy_j, self.accuracy_frac[k] + self._shift[row][k])
+        extra = self._awake_of(tile, k)
+        fits = _admitted_tile(tile, self.budget_j - extra, _INF, energy_j, 1.0)
+        spent = fits * energy_j + self._awake_of(fits, k)
+        return self.apply(fits, spent, self.accuracy_frac[k] + self._shift[row][k])
 
     def apply(self, tile: float, energy_j: float, accuracy_frac: float) -> int:
         """Do ``tile`` tiles for ``energy_j`` joules and move on; returns the slot that was flown."""
@@ -148,6 +155,10 @@ class Craft:
         self.slot = slot + 1
         self._ready = False
         return slot
+
+    def _awake_of(self, tile: float, k: int) -> float:
+        """Return what option ``k``'s power mode draws beside ``tile`` tiles; nothing without any."""
+        return self._awake[k] if self._awake is not None and tile > 0 else 0.0
 
     def mix(self) -> list[float]:
         """Return the tiles that wait, by cover."""

@@ -85,5 +85,10 @@ def _draw_models(
     if scenario.pool.draw == "mean":
         return np.zeros((1, middle.shape[1])), middle[1:2], middle[2:3]
     u = rng.random((3, timeline.episode_slots, middle.shape[1])) - 0.5
-    accuracy, energy, time = u * width[:, None, :]
+    draws = u * width[:, None, :]
+    for k, model in enumerate(scenario.pool.models):
+        if model.draw != "uniform":
+            for quantity, spread in enumerate(model.spreads()):
+                draws[quantity, :, k] = spread.at(u[quantity, :, k] + 0.5) - middle[quantity, k]
+    accuracy, energy, time = draws
     return accuracy, energy + middle[1], time + middle[2]

@@ -270,7 +270,7 @@ def observe(state: SlotState) -> NDArray[np.float32]:
 
 def _tiles_that_fit(state: SlotState) -> list[float]:
     room_j, waiting, seconds = min(state.budget_j, state.heat_budget_j), float(state.waiting_tile), state.time_budget_s
-    return [_admitted_tile(waiting, room_j, seconds, o.energy_j, o.time_s) for o in state.options]
+    return [_admitted_tile(waiting, room_j - o.awake_j, seconds, o.energy_j, o.time_s) for o in state.options]
 
 
 def action_mask(state: SlotState) -> NDArray[np.bool_]:

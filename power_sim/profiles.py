@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .config import key
 from .errors import ScenarioError
+from .spread import KINDS, Spread, refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +32,54 @@ class ModelProfile:
     source: str = ""
     """Where the numbers come from."""
 
+    batch: int = key(0, low=0, high=1_000_000, quiet=True)
+    """Tiles per call that the figures hold for; 0: not stated."""
+    precision: str = key("", quiet=True)
+    """Number format that the figures hold for, such as fp16 or int8."""
+    draw: str = key("uniform", choices=KINDS, quiet=True)
+    """How a value lies between its minimum and maximum."""
+    accuracy_peak_frac: float | None = key(None, low=0.0, high=1.0)
+    """``normal`` and ``triangular``: the likeliest value; the middle of the range where not given."""
+    energy_peak_j: float | None = key(None, above=0.0)
+    time_peak_s: float | None = key(None, above=0.0)
+    accuracy_sd_frac: float | None = key(None, above=0.0, high=1.0)
+    """``normal``: standard deviation before the ends are cut off."""
+    energy_sd_j: float | None = key(None, above=0.0)
+    time_sd_s: float | None = key(None, above=0.0)
+
     @property
     def accuracy_frac(self) -> float:
-        """The middle of the range."""
-        return 0.5 * (self.accuracy_min_frac + self.accuracy_max_frac)
+        """The mean: the middle of the range but for a lopsided distribution."""
+        if self.draw == "uniform":
+            return 0.5 * (self.accuracy_min_frac + self.accuracy_max_frac)
+        return self.spreads()[0].mean
 
     @property
     def energy_j(self) -> float:
-        """The middle of the range."""
-        return 0.5 * (self.energy_min_j + self.energy_max_j)
+        """The mean."""
+        if self.draw == "uniform":
+            return 0.5 * (self.energy_min_j + self.energy_max_j)
+        return self.spreads()[1].mean
 
     @property
     def time_s(self) -> float:
-        """The middle of the range."""
-        return 0.5 * (self.time_min_s + self.time_max_s)
+        """The mean."""
+        if self.draw == "uniform":
+            return 0.5 * (self.time_min_s + self.time_max_s)
+        return self.spreads()[2].mean
+
+    def spreads(self) -> tuple[Spread, Spread, Spread]:
+        """Return how accuracy, energy and time vary."""
+        rows = (
+            (self.accuracy_min_frac, self.accuracy_max_frac, self.accuracy_peak_frac, self.accuracy_sd_frac),
+            (self.energy_min_j, self.energy_max_j, self.energy_peak_j, self.energy_sd_j),
+            (self.time_min_s, self.time_max_s, self.time_peak_s, self.time_sd_s),
+        )
+        accuracy, energy, time = (
+            Spread(self.draw, low, high, 0.5 * (low + high) if peak is None else peak, sd or 0.0)
+            for low, high, peak, sd in rows
+        )
+        return accuracy, energy, time
 
     def accuracy_on_frac(self, cover: str, classes: Mapping[str, float]) -> float:
         """Return the expected accuracy on a cover: as measured there, else its class mix times the recalls, else the
@@ -84,6 +119,18 @@ def check_ranges(profiles: Sequence[ModelProfile], source: str) -> None:
                 raise ScenarioError(
                     f"{source}: pool.models {model.name}: {what} runs from {low:g} to {high:g}. Swap them."
                 )
+        _check_spreads(model, source)
+
+
+def _check_spreads(model: ModelProfile, source: str) -> None:
+    given = (
+        (model.accuracy_peak_frac, model.accuracy_sd_frac, "accuracy_*_frac"),
+        (model.energy_peak_j, model.energy_sd_j, "energy_*_j"),
+        (model.time_peak_s, model.time_sd_s, "time_*_s"),
+    )
+    for spread, (peak, sd, what) in zip(model.spreads(), given, strict=True):
+        if wrong := refusal(spread, peak is not None, sd is not None):
+            raise ScenarioError(f"{source}: pool.models {model.name}: {what} {wrong}.")
 
 
 def check_envelope(

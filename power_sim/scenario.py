@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from .batches import expand_pool
 from .config import override, read_table, read_toml, to_plain
 from .elements import PUBLISHED, elements_of, refuse_stale
 from .errors import OrbitError, ScenarioError
@@ -88,11 +89,13 @@ def load_scenario(name_or_path: str | Path, overrides: Mapping[str, str] | None 
 
 def read_scenario(table: Mapping[str, Any], source: str, folder: Path | None = None) -> Scenario:
     """Return the scenario that a parsed table describes. ``folder`` is where ``pool.file`` is looked for first."""
+    if "pool" in table:
+        table = {**table, "pool": expand_pool(table["pool"], source)}
     scenario = read_table(Scenario, table, source=source)
     if scenario.pool.file:
         if scenario.pool.models:
             raise ScenarioError(f"{source}: pool has both file and models. Keep one.")
-        models = _read_pool(scenario.pool.file, source, folder)
+        models = _read_pool(scenario.pool, source, folder)
         scenario = replace(scenario, pool=replace(scenario.pool, file="", models=models))
     if scenario.orbit.omm_file:
         scenario = replace(scenario, orbit=_read_omm_file(scenario.orbit, source, folder))
@@ -111,11 +114,26 @@ def check_scenario(scenario: Scenario, source: str) -> Scenario:
         raise ScenarioError(f"{source}: power.initial_charge_min_frac is above initial_charge_max_frac. Swap them.")
     if unknown := sorted(power.faces_m2.keys() - set(FACES)):
         raise ScenarioError(f"{source}: power.faces_m2.{unknown[0]} is not a face. Use {', '.join(FACES)}.")
+    _check_loads(power, {model.mode for model in pool.models}, source)
     _check_orbit(orbit, source)
     if scenario.thermal.throttle_c >= scenario.thermal.limit_c:
         raise ScenarioError(f"{source}: thermal.throttle_c must be below limit_c = {scenario.thermal.limit_c:g}.")
     _check_workload(work, source)
     return scenario
+
+
+def _check_loads(power: PowerSection, modes: Set[str], source: str) -> None:
+    if power.bus_mode != "nominal" and power.bus_mode not in power.bus_by_mode_w:
+        known = ", ".join(("nominal", *power.bus_by_mode_w))
+        raise ScenarioError(f"{source}: power.bus_mode = {power.bus_mode!r} has no draw. Use one of {known}.")
+    for mode, draw_w in power.idle_compute_by_mode_w.items():
+        where = f"{source}: power.idle_compute_by_mode_w.{mode}"
+        if mode not in modes:
+            raise ScenarioError(f"{where} is not a mode of the pool. Use one of {', '.join(sorted(modes))}.")
+        if draw_w < power.idle_compute_w:
+            raise ScenarioError(
+                f"{where} = {draw_w:g} is below idle_compute_w = {power.idle_compute_w:g}, the lowest. Lower that."
+            )
 
 
 def _check_orbit(orbit: OrbitSection, source: str) -> None:
@@ -170,7 +188,8 @@ def _load_file(path: Path, overrides: Mapping[str, str]) -> Scenario:
     return scenario
 
 
-def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfile, ...]:
+def _read_pool(pool: PoolSection, source: str, folder: Path | None) -> tuple[ModelProfile, ...]:
+    name = pool.file
     beside = folder / name if folder is not None else None
     if beside is not None and beside.is_file():
         table = read_toml(beside)
@@ -179,7 +198,7 @@ def _read_pool(name: str, source: str, folder: Path | None) -> tuple[ModelProfil
             table = read_toml(path)
     else:
         raise ScenarioError(f"{source}: pool.file = {name!r} is not beside it nor built in. Correct the name.")
-    return read_table(PoolSection, table, source=name, section="pool").models
+    return read_table(PoolSection, expand_pool(table, name, pool), source=name, section="pool").models
 
 
 def _read_omm_file(orbit: OrbitSection, source: str, folder: Path | None) -> OrbitSection:

@@ -100,7 +100,21 @@ class PowerSection:
     bus_w: float = key(0.0, low=0.0, high=1e6)
     """Attitude control, computer, receiver: always on."""
     eclipse_heater_w: float = key(0.0, low=0.0, high=1e6)
+    bus_by_mode_w: Mapping[str, float] = key({}, low=0.0, high=1e6, quiet=True)
+    """Other draws of the bus: ``eclipse`` and ``contact`` replace ``bus_w`` for the shadowed and the connected share
+    of a slot by themselves (where both hold, their differences add up), any other name by ``bus_mode``."""
+    bus_mode: str = key("nominal", quiet=True)
+    """``nominal``, or a name of ``bus_by_mode_w`` (such as ``safe``) that holds for the whole mission, payload in
+    standby."""
+    payload_w: float = key(0.0, low=0.0, high=1e6, quiet=True)
+    """The camera's, drawn while the ground below is bright enough for it."""
+    payload_standby_w: float = key(0.0, low=0.0, high=1e6, quiet=True)
+    """The camera's at other times."""
     idle_compute_w: float = key(0.0, low=0.0, high=1e6)
+    """Of the compute module in its lowest power mode, always on."""
+    idle_compute_by_mode_w: Mapping[str, float] = key({}, low=0.0, high=1e6, quiet=True)
+    """Idle draw in each power mode of the pool, at least ``idle_compute_w``: a slot that works in a mode also draws
+    the difference."""
     radio_w: float = key(0.0, low=0.0, high=1e6)
     """Drawn while in contact."""
 
@@ -181,6 +195,12 @@ class PoolSection:
     models: tuple[ModelProfile, ...] = ()
     draw: str = key("mean", choices=("mean", "slot"))
     """``slot``: accuracy, energy and time are drawn from their ranges anew in each slot."""
+    batch: int = key(0, low=0, high=1_000_000, quiet=True)
+    """Working batch: which of a model's ``profiles`` count; 0 where they have one."""
+    precision: str = key("", quiet=True)
+    """Which of a model's ``profiles`` count; empty where they have one."""
+    modes: tuple[str, ...] = key((), quiet=True)
+    """Power modes of ``profiles`` that become options; empty: all."""
     visible: bool = True
     """Whether a policy sees the draws before it chooses."""
     device: str = "device"

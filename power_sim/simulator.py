@@ -162,8 +162,15 @@ class Simulator:
             accuracy_floor_frac=self.scenario.limits.accuracy_floor_frac,
             may_idle=self.scenario.limits.may_idle,
             options=tuple(
-                Option(model.name, model.mode, craft.accuracy_frac[k], craft.energy_j[k], craft.time_s[k])
-                for k, model in enumerate(self.scenario.pool.models)
+                Option(model.name, model.mode, accuracy, energy_j, time_s, awake_j=awake)
+                for model, accuracy, energy_j, time_s, awake in zip(
+                    self.scenario.pool.models,
+                    craft.accuracy_frac,
+                    craft.energy_j,
+                    craft.time_s,
+                    craft.awake_j,
+                    strict=True,
+                )
             ),
         )
 

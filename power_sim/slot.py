@@ -24,6 +24,8 @@ class Option:
     time_s: float
     """Seconds per tile at the working batch size."""
     healthy: bool = True
+    awake_j: float = 0.0
+    """What a slot in this power mode draws beside its tiles: the mode's idle draw above the module's lowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,11 @@ def admit(state: SlotState, option: Option | None) -> Work:
     """
     if option is None:
         return IDLE
+    awake_j = option.awake_j
     room = {
-        "energy": state.budget_j / option.energy_j if option.energy_j > 0 else math.inf,
+        "energy": (state.budget_j - awake_j) / option.energy_j if option.energy_j > 0 else math.inf,
         "time": state.time_budget_s / option.time_s if option.time_s > 0 else math.inf,
-        "heat": state.heat_budget_j / option.energy_j if option.energy_j > 0 else math.inf,
+        "heat": (state.heat_budget_j - awake_j) / option.energy_j if option.energy_j > 0 else math.inf,
     }
     limit = min(room, key=lambda name: room[name])
     waiting = state.waiting_tile
@@ -119,4 +122,4 @@ def admit(state: SlotState, option: Option | None) -> Work:
         tile, limited_by = waiting, "none"
     else:
         tile, limited_by = max(0, math.floor(room[limit])), limit
-    return Work(tile, tile * option.energy_j, tile * option.time_s, limited_by)
+    return Work(tile, tile * option.energy_j + awake_j * (tile > 0), tile * option.time_s, limited_by)

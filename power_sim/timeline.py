@@ -19,6 +19,7 @@ from .errors import ScenarioError
 from .frames import FloatArray
 from .orbit import orbit_period_s
 from .scenario import Scenario, read_scenario
+from .sections import PowerSection
 from .swath import swath_m, tile_rate_per_s
 from .track import Track, fly, fly_span
 
@@ -63,7 +64,7 @@ class Timeline:
     accuracy: FloatArray
     """(options, covers)."""
     models: FloatArray
-    """(2, 3, options): middle and width of the ranges of accuracy, joules and seconds."""
+    """(2, 3, options): mean and width of the ranges of accuracy, joules and seconds."""
     expected_value: FloatArray
     net_sum_j: FloatArray
     """(slots + 1,): running sum of harvest less load."""
@@ -134,9 +135,11 @@ def timeline_along(scenario: Scenario, track: Track) -> Timeline:
     else:
         harvest = track.irradiation_j_m2 * power.cell_eff_frac * power.panel_health_frac
         harvest = harvest * power.panel_temperature_frac * power.conversion_eff_frac
-        constant_w = power.bus_w + power.idle_compute_w
+        constant_w = bus_w(power, track) + power.idle_compute_w
         heater_w = power.eclipse_heater_w * (1 - track.sunlit_frac)
         load = (constant_w + heater_w) * plant.slot_s + power.radio_w * track.pass_s
+        if power.payload_w or power.payload_standby_w:
+            load = load + payload_j(power, track)
         floor = charge_floor_j(plant, harvest, load)
     expected = mean_tile @ value * (1 - scenario.workload.cloud_mean_frac)
     bus = np.zeros(slots) if plant.paper else load
@@ -148,6 +151,7 @@ def timeline_along(scenario: Scenario, track: Track) -> Timeline:
     pool = scenario.pool.models
     low = np.array([[m.accuracy_min_frac, m.energy_min_j, m.time_min_s] for m in pool]).T
     high = np.array([[m.accuracy_max_frac, m.energy_max_j, m.time_max_s] for m in pool]).T
+    mean = np.array([[spread.mean for spread in m.spreads()] for m in pool]).T
     return Timeline(
         plant=plant,
         episode_slots=episode,
@@ -172,13 +176,40 @@ def timeline_along(scenario: Scenario, track: Track) -> Timeline:
         value=value,
         queued=queued,
         accuracy=accuracy,
-        models=np.stack([0.5 * (low + high), high - low]),
+        models=np.stack([mean, high - low]),
         expected_value=expected,
         net_sum_j=np.concatenate([[0.0], np.cumsum(net)]),
         value_sum=np.concatenate([[0.0], np.cumsum(expected)]),
         passes=track.passes,
         track=track,
     )
+
+
+def bus_w(power: PowerSection, track: Track) -> FloatArray | float:
+    """Return the bus's draw by its mode: the one that the scenario sets, else nominal, in shadow and in contact."""
+    if power.bus_mode != "nominal":
+        return power.bus_by_mode_w[power.bus_mode]
+    nominal_w = power.bus_w
+    draw_w: FloatArray | float = nominal_w
+    for mode, share in (("eclipse", 1 - track.sunlit_frac), ("contact", track.pass_s / track.slot_s)):
+        if mode in power.bus_by_mode_w:
+            draw_w = draw_w + (power.bus_by_mode_w[mode] - nominal_w) * share
+    return draw_w
+
+
+def payload_j(power: PowerSection, track: Track) -> FloatArray:
+    """Return what the payload draws in each slot: on while the ground below is bright enough, else in standby. A
+    bus mode that is set keeps it in standby."""
+    imaging_s = np.sum(track.step_s, axis=1) if power.bus_mode == "nominal" else np.zeros(track.slots)
+    return np.asarray(power.payload_w * imaging_s + power.payload_standby_w * (track.slot_s - imaging_s))
+
+
+def awake_j(scenario: Scenario) -> list[float]:
+    """Return what a slot in each option's power mode draws beside its tiles: the mode's idle draw above
+    ``idle_compute_w``."""
+    power, slot_s = scenario.power, scenario.orbit.slot_s
+    by_mode, lowest_w = power.idle_compute_by_mode_w, power.idle_compute_w
+    return [(by_mode.get(model.mode, lowest_w) - lowest_w) * slot_s for model in scenario.pool.models]
 
 
 def charge_floor_j(plant: Plant, harvest_j: FloatArray, load_j: FloatArray) -> FloatArray:

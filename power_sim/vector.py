@@ -15,7 +15,7 @@ from .frames import FloatArray
 from .observation import LIVE_SIZE, OPTION_SIZE, STEADY_SIZE, Scales, live_features, observation_size, option_features
 from .ops import VECTOR
 from .scenario import Scenario
-from .timeline import ZERO_C_K, timeline_of
+from .timeline import ZERO_C_K, awake_j, timeline_of
 
 _TINY = 1e-9
 
@@ -58,6 +58,8 @@ class VectorSimulator:
         models = scenario.pool.models
         self._shown_energy = np.array([[m.energy_j] for m in models]) * np.ones(copies)
         self._shown_time = np.array([[m.time_s] for m in models]) * np.ones(copies)
+        awake = np.array(awake_j(scenario))
+        self._awake = awake[:, None] if awake.any() else None
         self._trace = timeline.accuracy.mean(axis=1)[:, None] * TRACE
         self._drawn, self._visible = scenario.pool.draw == "slot", scenario.pool.visible
         self._keeps = bool(timeline.queued.any()) and plant.queue_max_tile > 0
@@ -144,6 +146,8 @@ class VectorSimulator:
             self.heat_budget_j = dynamics.heat_budget_j(VECTOR, plant, self.temperature_k, sink)
             self.time_budget_s = dynamics.time_budget_s(VECTOR, plant, self.temperature_k)
             room = np.minimum(room, self.heat_budget_j)
+        if self._awake is not None:
+            room = room - self._awake
         self.tile = dynamics.admitted_tile(VECTOR, waiting, room, self.time_budget_s, self.energy_j, self.time_s)
 
     def _look_up(self) -> tuple[FloatArray, NDArray[np.float32]]:
@@ -207,12 +211,13 @@ class VectorSimulator:
         tile = np.where(idle, 0.0, self.tile.ravel().take(pick))
         energy_j = self.energy_j.ravel().take(pick)
         accuracy = self.accuracy_frac.ravel().take(pick)
+        extra = 0.0 if self._awake is None else self._awake[k, 0]
         if self._drawn and not self._visible:
             columns = self.bank.columns
             energy_j = self._now[columns.energy].ravel().take(pick)
             accuracy = accuracy + self._now[columns.shift].ravel().take(pick)
-            tile = dynamics.admitted_tile(VECTOR, tile, self.budget_j, self._full, energy_j, 1.0)
-        return tile, tile * energy_j, accuracy
+            tile = dynamics.admitted_tile(VECTOR, tile, self.budget_j - extra, self._full, energy_j, 1.0)
+        return tile, tile * energy_j + extra * (tile > 0), accuracy
 
     def _apply(
         self, tile: FloatArray, energy_j: FloatArray, accuracy: FloatArray
