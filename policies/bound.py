@@ -22,7 +22,7 @@ from .shield import Shield
 from .survey import survey
 from .worth import worth_of
 
-SOLVE_EVERY_SLOT = 4
+SOLVE_EVERY_SLOT = 1
 
 
 def upper_bound(scenario: Scenario, seed: int, orbits: float | None = None) -> float:

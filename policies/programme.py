@@ -203,14 +203,14 @@ def _build(mission: Mission) -> tuple[_Programme, list[list[int]], list[int]]:
         waiting = [c for c in range(covers) if mission.arrived_tile[slot, c] > 0 or queue[c] >= 0]
         done = {c: [programme.column(float(give)) for give in mission.gives[slot, c]] for c in waiting}
         kept = {c: programme.column() for c in waiting if mission.stays[c]}
+        share = programme.column(high=1.0)
         rows = [-1] * covers
         for c in waiting:
-            terms = [(x, 1.0) for x in done[c]]
-            if c in kept:
-                terms.append((kept[c], 1.0))
-            if queue[c] >= 0:
-                terms.append((queue[c], -1.0))
-            rows[c] = programme.row(terms, high=float(mission.arrived_tile[slot, c]))
+            work, arrived = [(x, 1.0) for x in done[c]], float(mission.arrived_tile[slot, c])
+            before = [(queue[c], -1.0)] if queue[c] >= 0 else []
+            rows[c] = programme.row([*work, *before, *([(kept[c], 1.0)] if c in kept else [])], high=arrived)
+            programme.row([*work, (share, -arrived)], low=0.0)
+            programme.row([*work, *before, (share, -arrived)], high=0.0)
         tile_rows.append(rows)
         if kept:
             programme.row([(q, 1.0) for q in kept.values()], high=plant.queue_max_tile)

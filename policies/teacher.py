@@ -18,6 +18,7 @@ from power_sim.scenario import Scenario
 from power_sim.simulator import Simulator
 from power_sim.slot import IDLE, SlotState
 
+from .decision import Policy
 from .network import FloatArray
 from .programme import expected_mission, mission_of
 from .seer import Seer
@@ -70,8 +71,13 @@ def join(parts: Iterable[Lessons]) -> Lessons:
     )
 
 
-def lessons_of(scenario: Scenario, seed: int, *, explore_frac: float = EXPLORE_FRAC) -> Lessons:
-    """Fly the mission of ``seed`` as the teacher and return its lessons, slots without a choice left out."""
+def lessons_of(
+    scenario: Scenario, seed: int, *, driver: Policy | None = None, explore_frac: float = EXPLORE_FRAC
+) -> Lessons:
+    """Fly the mission of ``seed`` and return what the teacher says on the way, slots without a choice left out.
+
+    The teacher flies, or ``driver`` does, so that the lessons also tell how to go on from where others lead.
+    """
     simulator, worth, rng = Simulator(scenario, seed), worth_of(scenario), np.random.default_rng(seed)
     coupled = scenario.power.kind != "paper"
     seer = (
@@ -90,8 +96,9 @@ def lessons_of(scenario: Scenario, seed: int, *, explore_frac: float = EXPLORE_F
                 else {i: worth(state, state.options[i], options.works[i]) for i in options.allowed}
             )
             rows.append(_lesson(state, scores))
-            explores = rng.random() < explore_frac
-            choice = list(scores)[rng.integers(len(scores))] if explores else max(scores, key=lambda i: scores[i])
+            choice = max(scores, key=lambda i: scores[i]) if driver is None else driver.decide(state).option_index
+            if rng.random() < explore_frac or choice not in scores:
+                choice = list(scores)[rng.integers(len(scores))]
         work = IDLE if choice is None else options.works[choice]
         outcome = simulator.advance(work, None if choice is None else state.options[choice])
         value += outcome.reward

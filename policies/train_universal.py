@@ -28,6 +28,7 @@ from .curves import CurvePoint, draw_curve, write_curve
 from .errors import TrainingError, TrainingInterrupted
 from .missions import random_mission
 from .network import FloatArray, Mlp, PolicyFile, save_policy_file
+from .registry import make_policy
 from .teacher import Lessons, join, lessons_of, load_lessons
 from .universal import SLOT_SIZE, describe_universal, score
 
@@ -41,13 +42,13 @@ FIRST_SEED = 1_000_000
 class UniversalSettings:
     """What is learned from, and how."""
 
-    variants: int = 240
-    """Random missions, each flown with ``flights`` seeds."""
+    variants: int = 720
+    """Random missions, each flown with ``flights`` seeds: by the teacher and by the barrier rule in turn."""
     flights: int = 4
     own_every: int = 6
     """Every so manieth variant is cubesat-6u as it ships, and every fourth of those the paper's set-up."""
     hidden: int = 64
-    steps: int = 12_000
+    steps: int = 16_000
     batch: int = 1_024
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
@@ -124,7 +125,8 @@ def teach(job: tuple[str, int, int, int, int]) -> None:
     name = "paper" if number // own_every % 4 == 3 else "cubesat-6u"
     scenario = load_scenario(name) if own else random_mission(FIRST_SEED * (seed + 1) + number)
     first = FIRST_SEED * (seed + 1) + number * flights
-    lessons = join(lessons_of(scenario, first + flight) for flight in range(flights))
+    drivers = (None, make_policy("barrier", scenario, seed=seed))
+    lessons = join(lessons_of(scenario, first + n, driver=drivers[n % len(drivers)]) for n in range(flights))
     partial = Path(path).with_suffix(".partial.npz")
     lessons.save(partial)
     partial.replace(path)
