@@ -137,58 +137,54 @@ class Bench:
         tiles = _repeat_to(package.golden.tiles, batch)
         for _ in range(3):
             runner.infer(tiles)
-        begin_s = self.wall()
         if self.meter is None or idle_w is None:
-            samples = self._timed(runner, tiles, mode)
+            samples, taken_s = self._timed(runner, tiles, mode)
             entry = self._entry(package, samples, mode, batch)
-            done = len(samples) * batch
         else:
-            samples, joules = self._metered(runner, tiles, mode, self.meter, idle_w)
+            samples, taken_s, joules = self._metered(runner, tiles, mode, self.meter, idle_w)
             entry = self._with_energy(self._entry(package, samples, mode, batch), joules, idle_w, self.meter)
-            done = len(samples) * batch
-        rested_s = self._rests(len(samples), mode, batch) * self.settings.rest_s
-        passed_s = max(self.wall() - begin_s - rested_s, 1e-9)
-        return replace(entry, throughput_hz=done / passed_s)
-
-    def _rests(self, runs: int, mode: str, batch: int) -> int:
-        return runs // self._runs_a_burst(batch) if mode == "slot-burst" else 0
+        return replace(entry, throughput_hz=len(samples) * batch / max(taken_s, 1e-9))
 
     def _runs_a_burst(self, batch: int) -> int:
         return max(1, math.ceil(self.settings.burst_tiles / batch))
 
-    def _timed(self, runner: Runner, tiles: Tiles, mode: str) -> NDArray[np.float64]:
-        samples = np.empty(max(self.settings.runs, self.settings.repeats))
+    def _timed(self, runner: Runner, tiles: Tiles, mode: str) -> tuple[NDArray[np.float64], float]:
+        """Busy seconds of each run, and the wall seconds of all, rests left out."""
+        samples, taken_s = np.empty(max(self.settings.runs, self.settings.repeats)), 0.0
         for index in range(len(samples)):
             self._rest(index, mode, len(tiles))
-            samples[index] = self._run_s(runner, tiles)
-        return samples
+            samples[index], passed_s = self._run_s(runner, tiles)
+            taken_s += passed_s
+        return samples, taken_s
 
     def _metered(
         self, runner: Runner, tiles: Tiles, mode: str, meter: Meter, idle_w: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Latencies, and for each window the joules a tile above idle."""
-        samples, joules = [], []
+    ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+        """As ``_timed``, and for each window the joules a tile above idle."""
+        samples, joules, taken_s = [], [], 0.0
         for repeat in range(self.settings.repeats):
-            begin_s, begin_j, done = self.wall(), meter.energy_j(), 0
+            begin_s, begin_j, runs = self.wall(), meter.energy_j(), 0
             while self.wall() - begin_s < self.settings.window_s:
-                self._rest(done // len(tiles), mode, len(tiles))
-                samples.append(self._run_s(runner, tiles))
-                done += len(tiles)
+                self._rest(runs, mode, len(tiles))
+                busy_s, passed_s = self._run_s(runner, tiles)
+                samples.append(busy_s)
+                taken_s += passed_s
+                runs += 1
             spent_j = meter.energy_j() - begin_j - idle_w * (self.wall() - begin_s)
-            joules.append(spent_j / done)
+            joules.append(spent_j / (runs * len(tiles)))
             self.progress(
                 f"window {repeat + 1} of {self.settings.repeats}: {1e3 * joules[-1]:.3g} mJ a tile above idle"
             )
-        return np.array(samples), np.array(joules)
+        return np.array(samples), taken_s, np.array(joules)
 
     def _rest(self, run: int, mode: str, batch: int) -> None:
         if mode == "slot-burst" and run and run % self._runs_a_burst(batch) == 0:
             self.sleep(self.settings.rest_s)
 
-    def _run_s(self, runner: Runner, tiles: Tiles) -> float:
-        begin_s = self.busy()
+    def _run_s(self, runner: Runner, tiles: Tiles) -> tuple[float, float]:
+        begin_s, begin_wall_s = self.busy(), self.wall()
         runner.infer(tiles)
-        return self.busy() - begin_s
+        return self.busy() - begin_s, self.wall() - begin_wall_s
 
     def _entry(self, package: ModelPackage, samples: NDArray[np.float64], mode: str, batch: int) -> ProfileEntry:
         ordered = np.sort(samples)
