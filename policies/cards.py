@@ -29,6 +29,22 @@ def write_card(path: Path, file: PolicyFile, results: Mapping[str, Any] | None =
     return json_path
 
 
+def result_of(report: Mapping[str, Any], policy: str) -> dict[str, Any]:
+    """Return what a card keeps of an evaluation: grades without times, and what the others were worth beside them."""
+    grades = {name: value for name, value in report["policies"][policy].items() if "_us_" not in name}
+    others = {name: other["value_mean"] for name, other in report["policies"].items() if name != policy}
+    gain = {name: [pair["mean_frac"], *pair["ci95"]] for name, pair in report["gain"][policy].items()}
+    return {
+        **grades,
+        "seeds": report["seeds"],
+        "scenario_sha256": report["scenario_sha256"],
+        "bound_value_mean": report["bound"]["value_mean"],
+        "bound_feasible_mean": report["bound"]["feasible_mean"],
+        "others_value_mean": others,
+        "gain_frac_and_ci95": gain,
+    }
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """Return the card of the policy file at ``path``; ``PolicyFileError`` where it is missing or damaged."""
     try:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from power_sim.scenario import Scenario
 
+from .cards import read_card
 from .decision import Policy
 from .errors import PolicyFileError, UnknownPolicyError
 from .learned import learned_policy
 from .lookahead import Lookahead, outlook_of, typical_points_per_j
-from .network import load_policy_file
+from .network import card_path, load_policy_file
 from .rules import Barrier, Chance, Fixed, Greedy, Threshold
 from .universal import universal_policy
 from .worth import worth_of
@@ -23,16 +24,16 @@ LEARNED = ("dqn", "universal")
 
 def policy_names() -> tuple[str, ...]:
     """Return what ``make_policy`` understands; capitals stand for a name or a path."""
-    return ("fixed:NAME", *RULES, *(name for kind in LEARNED for name in (kind, f"{kind}:PATH")))
+    return ("auto", "fixed:NAME", *RULES, *(name for kind in LEARNED for name in (kind, f"{kind}:PATH")))
 
 
 def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | None = None) -> Policy:
-    """Return the policy that ``spec`` names, for ``scenario``.
+    """Return the policy that ``spec`` names, for ``scenario``; ``auto`` is the best known there.
 
     ``seed`` matters to policies that draw. ``directory`` is where trained policies are looked for, by default those
     that ship. Raises ``UnknownPolicyError`` for a name and ``PolicyFileError`` for a file that cannot be used.
     """
-    kind, _, argument = spec.partition(":")
+    kind, _, argument = (best_known(scenario, directory) if spec == "auto" else spec).partition(":")
     if kind == "fixed":
         return _fixed(argument, scenario)
     if kind in LEARNED:
@@ -41,10 +42,27 @@ def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | N
             return universal_policy(load_policy_file(path), path.name)
         return learned_policy(kind, load_policy_file(path), scenario, path.name)
     if kind not in RULES or argument:
-        close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed"], n=1)
+        close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed", "auto"], n=1)
         hint = f"Did you mean {close[0]}?" if close and not argument else f"Use one of {', '.join(policy_names())}."
         raise UnknownPolicyError(f"There is no policy {spec!r}. {hint}")
     return _rule(kind, scenario, seed)
+
+
+def best_known(scenario: Scenario, directory: Path | None = None) -> str:
+    """Return the policy that the cards of the trained ones call best in this very scenario, else ``universal``.
+
+    A card also says what the rules were worth on the same missions, so that a rule is picked where it does better.
+    """
+    worth: dict[str, float] = {}
+    for kind in LEARNED:
+        path = shipped_path(kind, scenario, directory)
+        if not path.is_file() or not card_path(path).is_file():
+            continue
+        result = read_card(path).get("results", {}).get(scenario.name, {})
+        if result.get("scenario_sha256") == scenario.sha256:
+            rules = {name: value for name, value in result.get("others_value_mean", {}).items() if name in RULES}
+            worth |= {**rules, kind: result["value_mean"]}
+    return max(worth, key=lambda name: worth[name], default="universal")
 
 
 def fixed_names(scenario: Scenario) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policies.cards import write_card
 from policies.errors import PolicyError, PolicyFileError, UnknownPolicyError
 from policies.learned import action_names, describe
 from policies.network import Mlp, save_policy_file
-from policies.registry import RULES, fixed_names, make_policy, policy_names, shipped_path
+from policies.registry import RULES, best_known, fixed_names, make_policy, policy_names, shipped_path
 from policies.shield import Shield
 from power_sim import Scenario, Simulator, load_scenario, observation_size
 from power_sim.slot import SlotState
@@ -113,6 +114,21 @@ def test_the_shipped_policy_is_the_one_on_its_card_and_flies(name: str) -> None:
     decision = policy.decide(first_state(scenario))
     assert policy.name == "dqn"
     assert decision.reason
+
+
+def test_auto_takes_what_the_cards_call_best_in_this_very_scenario(tmp_path: Path) -> None:
+    scenario = load_scenario("paper")
+    assert best_known(scenario, tmp_path) == "universal"
+    path = shipped_path("dqn", scenario, tmp_path)
+    file = save_policy_file(path, network(scenario), describe("dqn", scenario, {}))
+    result = {"scenario_sha256": scenario.sha256, "value_mean": 2.0, "others_value_mean": {"greedy": 1.0, "raw:x": 9.0}}
+    write_card(path, file, {"paper": result})
+    assert best_known(scenario, tmp_path) == "dqn"
+    write_card(path, file, {"paper": {**result, "others_value_mean": {"greedy": 3.0}}})
+    assert best_known(scenario, tmp_path) == "greedy"
+    write_card(path, file, {"paper": {**result, "scenario_sha256": "another"}})
+    assert best_known(scenario, tmp_path) == "universal"
+    assert make_policy("auto", scenario, seed=0).name
 
 
 def test_the_base_class_catches_them_all() -> None:
