@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import platform
 import re
 import statistics
@@ -21,7 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pipeline_parts import OUT, ROOT, mobilenet, package_of, scene, session
+from pipeline_parts import (
+    OUT,
+    ROOT,
+    Recorded,
+    Waiting,
+    at_once,
+    cpu_s,
+    mobilenet,
+    package_of,
+    scene,
+    session,
+    wall_s,
+)
 from sahi_peer import sahi_model, sahi_run
 from spot_detector import spot_detector
 
@@ -30,7 +43,6 @@ from runtime.engines.onnx_runtime import OnnxEngine
 from runtime.frames import open_frame
 from runtime.pipeline.scene import Cutting, grid_for, run_scene
 from runtime.pipeline.sinks import BoxSink, LabelSink
-from runtime.records import FloatArray, UInt8Array
 from runtime.tasks import Boxes, Classifier, Detector, Overlap, suppress
 from runtime.tiles import cut
 
@@ -79,29 +91,6 @@ def figure(
 
 
 # P7
-
-
-class Recorded:
-    """Answers without computing: what is left of the time is ours."""
-
-    name, provider = "recorded", "none"
-
-    def __init__(self, answers: FloatArray) -> None:
-        self.answers = answers
-
-    def infer(self, batch: UInt8Array) -> FloatArray:
-        """As many answers as tiles."""
-        return self.answers[: len(batch)]
-
-    def close(self) -> None:
-        """There is nothing to give back."""
-
-
-def cpu_s(work: Callable[[], Any]) -> float:
-    """CPU seconds of one run, all threads together."""
-    started_s = time.process_time()
-    work()
-    return time.process_time() - started_s
 
 
 def sink_of(package: ModelPackage, engine: Any, frame: Any, overlap: Overlap | None = None) -> LabelSink | BoxSink:
@@ -331,38 +320,35 @@ def brute_force(boxes: Boxes) -> set[int]:
 
 
 def two_cores() -> Figures:
-    """Wall time of one thread over that of two: means something on an idle machine alone, so the load is told."""
-    import os
-
+    """Two threads over one, wall time; on a busy machine beside what two bare threads gain at the same moment."""
     path = scene("p7-3000", 3000, 3000)
     package = package_of(Path(), "probabilities", 224, tuple("abcdefghij"), 0.0)
-    engine = OnnxEngine(session(mobilenet(224)), "bench", "cpu", (3, 224, 224))
+    running = session(mobilenet(224))
+    engine = OnnxEngine(running, "bench", "cpu", (3, 224, 224))
+    tiles = np.zeros((8, 3, 224, 224), np.uint8)
 
-    def wall_s(workers: int) -> float:
-        started_s = time.perf_counter()
-        run(package, engine, path, workers=workers, batch=8, ahead_batch=2)
-        return time.perf_counter() - started_s
+    def ours(workers: int, other: Any = engine) -> float:
+        return wall_s(lambda: run(package, other, path, workers=workers, batch=8, ahead_batch=2))
 
-    class Waiting:
-        """Takes the time of a network without a core: what is left is what the pipeline itself does in turn."""
+    def bare(threads: int) -> float:
+        def work() -> None:
+            for _ in range(24 // threads):
+                running.run(None, {"tiles": tiles})
 
-        name, provider = "waiting", "none"
+        return wall_s(lambda: at_once(work, threads))
 
-        def infer(self, batch: UInt8Array) -> FloatArray:
-            time.sleep(0.004 * len(batch))
-            return np.full((len(batch), 10), 0.1, np.float32)
-
-        def close(self) -> None:
-            """There is nothing to give back."""
-
-    wall_s(1)
-    cost = statistics.median(cpu_s(lambda: wall_s(2)) / cpu_s(lambda: wall_s(1)) for _ in range(5))
+    bare(1), ours(1)
+    rounds = [(ours(1), ours(2), bare(1), bare(2)) for _ in range(7)]
+    our_one, our_two, bare_one, bare_two = (min(column) for column in zip(*rounds, strict=True))
+    cost = statistics.median(cpu_s(lambda: ours(2)) / cpu_s(lambda: ours(1)) for _ in range(5))
+    free = min(ours(1, Waiting()) for _ in range(3)) / min(ours(2, Waiting()) for _ in range(3))
+    gain, peer_gain = our_one / our_two, bare_one / bare_two
     load = os.getloadavg()[0]
-    one, two = min(wall_s(1) for _ in range(5)), min(wall_s(2) for _ in range(5))
-    engine = Waiting()  # type: ignore[assignment]
-    free = min(wall_s(1) for _ in range(3)) / min(wall_s(2) for _ in range(3))
     return {
-        "two cores over one": figure(one / two, f"x, wall, load {load:.1f} before", at_least=1.8),
+        "two cores over one": figure(
+            gain, f"x, wall, load {load:.1f}", at_least=1.8, peer=("two bare threads", peer_gain)
+        ),
+        "two cores, share of two bare threads' gain": figure(gain / peer_gain, "x", at_least=0.9),
         "CPU time of two threads over one": figure(cost, "x"),
         "two engines over one, at 4 ms a tile": figure(free, "x, wall, engines that wait", at_least=1.8),
     }
@@ -384,8 +370,6 @@ def machine() -> str:
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
     )
-    import os
-
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 

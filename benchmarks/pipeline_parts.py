@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from exporters.package import (
     Profile,
     Thresholds,
 )
+from runtime.records import FloatArray, UInt8Array
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "bench"
@@ -127,3 +131,56 @@ def scene(name: str, height: int, width: int, *, dtype: str = "uint8", bands: in
                 pixels[:, row : row + 8, col : col + 8] = rng.integers(170, 250)
             target.write(pixels * (200 if dtype == "uint16" else 1), window=Window(0, top, width, rows))
     return path
+
+
+class Recorded:
+    """Answers without computing: what is left of the time is ours."""
+
+    name, provider = "recorded", "none"
+
+    def __init__(self, answers: FloatArray) -> None:
+        self.answers = answers
+
+    def infer(self, batch: UInt8Array) -> FloatArray:
+        """As many answers as tiles."""
+        return self.answers[: len(batch)]
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Waiting:
+    """Takes the time of a network without a core: what is left is what the pipeline itself does in turn."""
+
+    name, provider = "waiting", "none"
+
+    def infer(self, batch: UInt8Array) -> FloatArray:
+        """Equal scores, 4 ms a tile later."""
+        time.sleep(0.004 * len(batch))
+        return np.full((len(batch), 10), 0.1, np.float32)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def wall_s(work: Callable[[], Any]) -> float:
+    """Seconds of one run on the clock."""
+    started_s = time.perf_counter()
+    work()
+    return time.perf_counter() - started_s
+
+
+def at_once(work: Callable[[], None], threads: int) -> None:
+    """Run ``work`` in so many threads."""
+    running = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def cpu_s(work: Callable[[], Any]) -> float:
+    """CPU seconds of one run, all threads together."""
+    started_s = time.process_time()
+    work()
+    return time.process_time() - started_s
