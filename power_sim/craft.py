@@ -32,6 +32,18 @@ _next_temperature_k = on_numbers(dynamics.next_temperature_k)
 class Craft:
     """Battery, heat, queue and backlog of one craft. ``begin``, then for each slot ``prepare`` and ``apply``."""
 
+    __slots__ = (
+        "_arrived", "_arrived_tile", "_arrived_value", "_arrived_worth", "_awake", "_constant", "_downlink",
+        "_energy", "_floor", "_floor_frac", "_harvest", "_initial_k", "_keeps", "_load", "_no_tiles",
+        "_no_worth", "_queue_value", "_queue_worth", "_queued", "_ready", "_reward", "_shift", "_shown",
+        "_sink", "_time", "_trace", "_value", "_values", "_visible", "_worth", "_worth_rows", "accuracy_frac",
+        "arrived_tile", "awake_j", "backlog_byte", "before_j", "budget_j", "charge_j", "done_accuracy_frac",
+        "done_tile", "done_value", "downlink_byte", "energy_j", "first", "harvested_j", "healthy",
+        "heat_budget_j", "load_j", "plant", "queue_tile", "queued_tile", "reserve_violated", "reward", "scales",
+        "sent_byte", "shed_tile", "slot", "slots", "spent_j", "temperature_k", "terminated", "tile",
+        "time_budget_s", "time_s", "unserved_j", "value_per_correct", "waiting_tile",
+    )  # fmt: skip
+
     def __init__(self, scenario: Scenario, timeline: Timeline) -> None:
         self.plant = plant = timeline.plant
         self.scales = Scales(plant.capacity_j, plant.reserve_j, plant.limit_k)

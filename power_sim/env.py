@@ -105,11 +105,11 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def action_mask(self) -> NDArray[np.bool_]:
         """Return which actions make sense now; at least one is open."""
-        return np.array(self._masks[self._open])
+        return self._masks[self._open].copy()
 
     def _info(self) -> dict[str, Any]:
         craft = self._craft
-        return {"action_mask": np.array(self._masks[self._open]), "slot": craft.slot, "charge_j": craft.charge_j}
+        return {"action_mask": self._masks[self._open].copy(), "slot": craft.slot, "charge_j": craft.charge_j}
 
     def _observation(self) -> NDArray[np.float32]:
         craft = self._craft
