@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from ..errors import MissionError
@@ -97,7 +98,7 @@ def make_executor(name: str) -> Executor:
 def _cluster(cpus: int | None) -> Iterator[Any]:
     """Ray, connected for the length of the block; a cluster that was joined before stays joined."""
     try:
-        import ray
+        ray = import_module("ray")
     except ImportError as error:
         raise MissionError("The ray executor needs Ray. Install it with: pip install 'subsolar[ray]'.") from error
     if ray.is_initialized():
