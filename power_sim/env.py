@@ -105,7 +105,7 @@ class OrbitEnergyEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def action_mask(self) -> NDArray[np.bool_]:
         """Return which actions make sense now; at least one is open."""
-        return self._masks[self._open].copy()
+        return np.asarray(self._masks[self._open].copy())
 
     def _info(self) -> dict[str, Any]:
         craft = self._craft
