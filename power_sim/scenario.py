@@ -123,6 +123,8 @@ def check_scenario(scenario: Scenario, source: str) -> Scenario:
 
 
 def _check_loads(power: PowerSection, modes: Set[str], source: str) -> None:
+    if "nominal" in power.bus_by_mode_w:
+        raise ScenarioError(f"{source}: power.bus_by_mode_w.nominal stands in power.bus_w. Set that instead.")
     if power.bus_mode != "nominal" and power.bus_mode not in power.bus_by_mode_w:
         known = ", ".join(("nominal", *power.bus_by_mode_w))
         raise ScenarioError(f"{source}: power.bus_mode = {power.bus_mode!r} has no draw. Use one of {known}.")

@@ -205,6 +205,7 @@ def test_bus_and_payload_draw_by_mode() -> None:
     ("power", "words"),
     [
         ({"bus_mode": "sleep"}, ["power.bus_mode = 'sleep'", "nominal"]),
+        ({"bus_by_mode_w": {"nominal": 5.0}}, ["power.bus_by_mode_w.nominal", "power.bus_w"]),
         ({"bus_by_mode_w": {"safe": -1.0}}, ["power.bus_by_mode_w.safe = -1.0", "at least 0"]),
         ({"idle_compute_by_mode_w": {"50W": 3.0}}, ["idle_compute_by_mode_w.50W", "15W, 30W"]),
         ({"idle_compute_by_mode_w": {"15W": 1.0}}, ["idle_compute_by_mode_w.15W = 1", "idle_compute_w = 2"]),
