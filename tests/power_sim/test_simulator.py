@@ -278,13 +278,14 @@ def test_copies_that_fall_out_of_step_still_fly_their_own_missions() -> None:
 
 def test_each_slot_says_how_hard_and_how_valuable_its_tasks_are() -> None:
     mission = Simulator(load_scenario("cubesat-6u"), 7)
-    seen = {}
+    values, hardness = set(), set()
     while not mission.over:
         state = mission.observe()
         mean = sum(option.accuracy_frac for option in state.options) / len(state.options)
         assert state.difficulty_frac == pytest.approx(1 - mean)
         assert (state.value_per_correct > 0) == (state.waiting_tile > 0)
-        seen[state.cover] = state.value_per_correct
+        values.add(round(state.value_per_correct, 3))
+        hardness.add(round(state.difficulty_frac, 4))
         mission.advance(IDLE, None)
-    assert len(seen) > 3
-    assert len(set(seen.values())) > 3
+    assert len(values) > 10
+    assert len(hardness) > 10
