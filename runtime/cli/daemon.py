@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .common import assignments, cli, json_option, set_option, show
-from .packages import keys
+from .keys import keys
 
 F = Callable[..., Any]
 
