@@ -42,13 +42,13 @@ FIRST_SEED = 1_000_000
 class UniversalSettings:
     """What is learned from, and how."""
 
-    variants: int = 720
+    variants: int = 150
     """Random missions, each flown with ``flights`` seeds: by the teacher and by the barrier rule in turn."""
     flights: int = 4
     own_every: int = 6
     """Every so manieth variant is cubesat-6u as it ships, and every fourth of those the paper's set-up."""
     hidden: int = 64
-    steps: int = 16_000
+    steps: int = 12_000
     batch: int = 1_024
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
