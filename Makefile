@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -75,6 +75,9 @@ bench-sim: venv-dev ## slot-steps per CPU-second of the simulator
 
 bench-policy: venv-dev ## regret, gains and decision latency of the policies
 	$(BIN)/python benchmarks/policy.py
+
+bench-export: venv-dev ## INT8, graph and load speed, flipped bits of the packages (DATA=folder; some ten minutes)
+	$(BIN)/python benchmarks/export.py --data $(EUROSAT)
 
 bench-downlink: venv-dev ## value delivered and bytes spent by the downlink
 	$(BIN)/python benchmarks/downlink.py

@@ -138,7 +138,8 @@ def _digest(names: Sequence[str]) -> str:
 def read_tiles(root: Path, split: str, *, edge_px: int, bands: int = 3, most: int = 512) -> Chips:
     """Unlabelled tiles cut from all rasters below ``root``; every label is -1 and there are no classes.
 
-    ``train`` and ``test`` are other tiles of the same rasters, alternating. Only whole tiles of uint8 count.
+    ``train`` and ``test`` are other tiles of the same rasters, alternating. Only whole tiles of uint8 count; of
+    more bands the first are taken.
     """
     tiles: list[NDArray[np.uint8]] = []
     for path in sorted(entry for entry in root.rglob("*") if entry.suffix.lower() in _RASTERS):
@@ -157,8 +158,9 @@ _RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 def _cut(path: Path, edge_px: int, bands: int) -> list[NDArray[np.uint8]]:
     pixels = _open(path)
-    if pixels.dtype != np.uint8 or pixels.shape[0] != bands:
+    if pixels.dtype != np.uint8 or pixels.shape[0] < bands:
         raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; {bands} of uint8 are needed.")
+    pixels = pixels[:bands]
     rows, columns = pixels.shape[1] // edge_px, pixels.shape[2] // edge_px
     whole = pixels[:, : rows * edge_px, : columns * edge_px].reshape(bands, rows, edge_px, columns, edge_px)
     return list(np.ascontiguousarray(whole.transpose(1, 3, 0, 2, 4)).reshape(-1, bands, edge_px, edge_px))

@@ -15,7 +15,7 @@ from .errors import ExportError
 from .measure import accuracy_of
 from .onnx_cpu import inferrer, version
 from .prove import MAX_DROP, QUANTISED, ROUNDED_WEIGHTS, Bar, prove
-from .quantise import quantise
+from .quantise import METHODS, quantise
 from .records import Accuracy, PackageInfo, Proof, Quantisation
 
 TENSORRT = "tensorrt"
@@ -45,6 +45,7 @@ class Request:
     min_tiles: int
     calibration_tiles: int
     max_damage: float
+    methods: tuple[str, ...] = METHODS
 
 
 def make_graphs(
@@ -82,6 +83,7 @@ class _Maker:
                 ranges,
                 choosing,
                 target=target,
+                methods=self.request.methods,
                 max_damage=self.request.max_damage,
                 progress=self.progress,
             )

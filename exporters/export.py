@@ -183,6 +183,7 @@ def _finish(
         min_tiles=settings.proof_tiles,
         calibration_tiles=settings.calibration_tiles,
         max_damage=settings.max_damage,
+        methods=settings.calibration_methods,
     )
     made = make_graphs(draft.model, request, test, calibration, progress)
     progress(f"4/6 measuring time ({100 * made.accuracy.value:.1f} % {made.accuracy.metric})")

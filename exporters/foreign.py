@@ -74,7 +74,10 @@ def wrap(model: ModelProto, *, head: str, edge_px: int, feed: Feed, max_boxes: i
             "the edge that it was exported for."
         )
     before, constants = _normalisation(entry.name, feed, entry.type.tensor_type.elem_type)
-    after, more = _head(head, exit_, max_boxes)
+    anchors = [dim.dim_value for dim in source.graph.output[0].type.tensor_type.shape.dim][-1:]
+    after, more = _head(
+        head, exit_, min(max_boxes, *(count for count in anchors if count)) if any(anchors) else max_boxes
+    )
     batch = shape[0] or "batch"
     graph = helper.make_graph(
         [*before, *source.graph.node, *after],

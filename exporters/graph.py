@@ -158,6 +158,26 @@ def store_weights_as_half(model: ModelProto) -> ModelProto:
     return half
 
 
+def float32_weights(content: bytes) -> bytes:
+    """A graph of ``store_weights_as_half`` with its weights back in float32 and the casts gone: the same function."""
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    model = onnx.load_from_string(content)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        tensor = stored.get(node.input[0]) if node.op_type == "Cast" and node.input else None
+        if tensor is None or tensor.data_type != TensorProto.FLOAT16:
+            kept.append(node)
+            continue
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return serialise(model)
+
+
 def in_half(model: ModelProto) -> ModelProto:
     """The same network computing in float16: for GPUs, whose engines take the precision from the graph.
 

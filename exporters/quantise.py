@@ -56,9 +56,10 @@ class Quantised:
 
 
 class _Reader:
-    """Feeds calibration tiles in batches, as ONNX Runtime's calibrators pull them."""
+    """Feeds calibration tiles in batches of one size, as ONNX Runtime's histograms need them."""
 
-    def __init__(self, name: str, tiles: Tiles, batch: int = 32) -> None:
+    def __init__(self, name: str, tiles: Tiles, most: int = 32) -> None:
+        batch = next(size for size in range(most, 0, -1) if len(tiles) % size == 0)
         self._parts: Iterator[dict[str, Tiles]] = iter(
             [{name: tiles[start : start + batch]} for start in range(0, len(tiles), batch)]
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .errors import ExportError
 from .measure import ACTIVE_POWER_W, BATCHES
 from .prove import MIN_TILES
-from .quantise import MAX_DAMAGE
+from .quantise import MAX_DAMAGE, METHODS
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -40,6 +40,8 @@ class ExportSettings:
     proof_tiles: int = MIN_TILES
     calibration_tiles: int = 256
     """Tiles that give INT8 its ranges; as many others choose the method and the layers that stay in float."""
+    calibration_methods: tuple[str, ...] = METHODS
+    """The one that does least damage is taken."""
     max_damage: float = MAX_DAMAGE
 
     def __post_init__(self) -> None:

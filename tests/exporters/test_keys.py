@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from exporters.errors import KeyFileError
-from exporters.keys import key_id, load_private, load_public, load_trust, new_key
+from exporters.errors import KeyFileError, PackageError
+from exporters.keys import key_facts, key_id, list_keys, load_private, load_public, load_trust, new_key
+from exporters.package import load_package, sign_package
 
 
 def test_a_new_key_signs_what_its_public_half_verifies(tmp_path: Path) -> None:
@@ -60,3 +63,38 @@ def test_a_missing_folder_of_keys_is_one_clear_line(tmp_path: Path) -> None:
 def test_the_shipped_folder_holds_public_keys_alone(repo: Path) -> None:
     assert load_trust(repo / "deploy" / "keys")
     assert not any(b"PRIVATE" in path.read_bytes() for path in (repo / "deploy" / "keys").iterdir())
+
+
+def test_a_key_verifies_until_its_last_day_and_is_named_when_it_has_expired(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    private, public = new_key(tmp_path / "keys", "short", valid_days=30)
+    facts = key_facts(public)
+    assert facts.expires is not None
+    assert facts.validity == f"valid until {facts.expires}"
+    last = date.fromisoformat(facts.expires)
+    assert facts.key_id in load_trust(tmp_path / "keys", on=last)
+    assert load_trust(tmp_path / "keys", on=last + timedelta(days=1)) == {}
+    path = write(tmp_path / "p", key=load_private(private))
+    assert load_package(path, trust=tmp_path / "keys").key_id == facts.key_id
+    public.write_text(public.read_text().replace(facts.expires, "2020-02-29"))
+    with pytest.raises(PackageError, match=r"\(short\), which expired on 2020-02-29"):
+        load_package(path, trust=tmp_path / "keys")
+    assert [key.expired for key in list_keys(tmp_path / "keys")] == [True]
+    public.write_text(public.read_text().replace("2020-02-29", "soon"))
+    with pytest.raises(KeyFileError, match="no date"):
+        load_trust(tmp_path / "keys")
+
+
+def test_signing_raises_the_version_and_never_lowers_it(tmp_path: Path, write: Callable[..., Path]) -> None:
+    private, _ = new_key(tmp_path / "keys", "mine")
+    key, path = load_private(private), write(tmp_path / "p", key=None)
+    sign_package(path, key, trust={}, version=7)
+    signed = load_package(path, trust=tmp_path / "keys")
+    assert (signed.info.version, signed.key_id) == (7, key_id(key.public_key()))
+    for version in (3, 7):
+        with pytest.raises(PackageError, match=f"is version 7; {version} is not later"):
+            sign_package(path, key, trust=tmp_path / "keys", version=version)
+    sign_package(path, key, trust=tmp_path / "keys", out=tmp_path / "copy", version=8)
+    assert load_package(tmp_path / "copy", trust=tmp_path / "keys").info.version == 8
+    assert load_package(path, trust=tmp_path / "keys").info.version == 7
