@@ -18,6 +18,7 @@ from ..gdal import gdal_errors, grow_cache, one_line
 from ..georeference import Box
 from ..records import UInt8Array
 from .bands import canonical_name, name_bands
+from .jpeg2000 import check_jpeg2000
 from .placing import place
 from .scaling import to_uint8
 
@@ -128,6 +129,8 @@ def _open(file: Path) -> Any:
     from rasterio.errors import NotGeoreferencedWarning
 
     driver = _driver(file)
+    if driver == "JP2OpenJPEG":
+        check_jpeg2000(file)
     with _refusing(file), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(str(file.resolve()), driver=driver)

@@ -1,4 +1,4 @@
-"""Rasters that somebody, or a failing disk, has changed: whole images in several formats, and ways to break them."""
+"""Rasters and line streams that somebody, or a failing disk, has changed: whole ones, and ways to break them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import FrameError
-from runtime.frames import open_any
+from runtime.frames import LineFrame, StreamHeader, open_any
+from runtime.frames.lines import write_stream
 
 FORMATS: dict[str, dict[str, Any]] = {
     "strips": {"driver": "GTiff"},
@@ -27,6 +28,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "png": {"driver": "PNG"},
     "jpeg": {"driver": "JPEG"},
     "jpeg2000": {"driver": "JP2OpenJPEG"},
+    "lines": {},
 }
 
 
@@ -35,6 +37,10 @@ def write_whole(folder: Path, name: str, edge_px: int = 48) -> bytes:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
+    if name == "lines":
+        header = StreamHeader("lines", edge_px, ("red", "green", "blue"), "uint8")
+        lines = np.random.default_rng(3).integers(1, 255, (edge_px, 3, edge_px), dtype=np.uint8)
+        return write_stream(header, list(enumerate(lines)))
     layout = {"dtype": "uint8", "count": 3, "width": edge_px, "height": edge_px, **FORMATS[name]}
     if layout["driver"] == "GTiff":
         layout |= {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_300_000)}
@@ -93,9 +99,11 @@ def try_one(path: Path, findings: Findings) -> None:
     started_s = time.process_time()
     try:
         with open_any(path, value_range=(0, 255)) as frame:
-            edge = min(frame.width_px, frame.height_px, 64)
-            pixels = frame.read(0, 0, edge, range(min(len(frame.bands), 3)))
-            assert pixels.shape[1:] == (edge, edge)
+            height = frame.wait_for(10**9) if isinstance(frame, LineFrame) else frame.height_px
+            edge = min(frame.width_px, height, 64)
+            if edge:  # a stream may hold no line at all
+                pixels = frame.read(0, 0, edge, range(min(len(frame.bands), 3)))
+                assert pixels.shape[1:] == (edge, edge)
         findings.read += 1
     except FrameError as error:
         findings.refused += 1

