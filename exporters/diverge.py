@@ -94,8 +94,12 @@ def _torch_outputs(network: nn.Module, tiles: NDArray[np.uint8]) -> list[tuple[s
     import torch
 
     seen: list[tuple[str, NDArray[Any]]] = []
+
+    def keep(name: str, out: Any) -> None:
+        seen.append((name, out.detach().numpy().copy()))
+
     hooks = [
-        module.register_forward_hook(lambda _, __, out, name=name: seen.append((name, out.detach().numpy().copy())))
+        module.register_forward_hook(lambda _, __, out, name=name: keep(name, out))
         for name, module in network.named_modules()
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear))
     ]

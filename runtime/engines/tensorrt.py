@@ -38,7 +38,8 @@ class TensorRtEngine:
 
     def __init__(self, engine: Any, cuda: Cuda, package: ModelPackage, batches: tuple[int, ...], graphs: bool) -> None:
         self.name = f"{package.info.id} v{package.info.version}"
-        self._engine, self._cuda, self._graphs = engine, cuda, graphs
+        self._engine: Any = engine
+        self._cuda, self._graphs = cuda, graphs
         self._batches = tuple(sorted(batches))
         spec = package.info.input
         self._shape = (len(spec.bands), spec.tile_edge_px, spec.tile_edge_px)
