@@ -106,7 +106,7 @@ class _Maker:
     def half(self) -> Made:
         import onnx
 
-        content = graph.serialise(graph.in_half(onnx.load_from_string(self.model)))
+        content = graph.serialise(graph.in_half(onnx.load_from_string(graph.float32_weights(self.model))))
         proof, accuracy = self._proven(content, "fp16 for tensorrt", "fp16")
         return Made(self.model, self.accuracy, content, accuracy, (proof,), ())
 
