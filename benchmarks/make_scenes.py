@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio  # noqa: TID253
+import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning  # noqa: TID253
-from rasterio.transform import from_origin  # noqa: TID253
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import from_origin
 
 REPO = Path(__file__).resolve().parents[1]
 CHIP_PX, GSD_M = 64, 10.0

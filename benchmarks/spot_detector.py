@@ -8,7 +8,8 @@ import numpy as np
 def spot_detector(edge_px: int, *, spots: int = 16, box_px: int = 12) -> bytes:
     """(n, 3, edge, edge) uint8 -> (n, spots, 6): left, top, right, bottom, score, class.
 
-    Halved first, as a detector's stem does; two 5x5 blurs, a 9x9 maximum filter, the ``spots`` best maxima; boxes of ``box_px`` around them. Score: brightness.
+    Halved first, as a detector's stem does; two 5x5 blurs, a 9x9 maximum filter, the ``spots`` best
+    maxima; boxes of ``box_px`` around them. Score: brightness.
     """
     import onnx
     from onnx import TensorProto, helper

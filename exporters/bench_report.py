@@ -58,7 +58,7 @@ def table(found: Sequence[dict[str, object]]) -> str:
         lines.append(
             f"{row['package']:<32} {row['mode']:<13} {row['batch']:>5} {_milli(row['tile_s'])} "
             f"{_milli(row['latency_p50_s'])} {_milli(row['latency_p99_s'])} "
-            f"{throughput:>8.0f} {_milli(row['energy_j_per_tile'])} {str(row['energy_kind'])[:4]:<4} "
+            f"{throughput:>8.0f} {_milli(row['energy_j_per_tile'])} {row['energy_kind']:<9} "
             f"{row['aee_per_j']:>6.0f}  {row['edp_per_accuracy_j_ms']:<8.2g}  "
             f"{'     -' if share is None else f'{100 * _number(share):5.0f} %'}  {100 * _number(row['accuracy']):.1f} %"
         )

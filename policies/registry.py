@@ -103,6 +103,6 @@ def _shipped(kind: str, scenario: Scenario, directory: Path | None) -> Path:
         there = sorted(p.stem.removeprefix(f"{kind}-") for p in path.parent.glob(f"{kind}-*.npz"))
         raise PolicyFileError(
             f"No trained {kind} for {scenario.name}{f' (there is one for {chr(44).join(there)})' if there else ''}. "
-            f"Train one: subsolar train {kind} --scenario {scenario.name}"
+            f"Fly with --policy auto or universal, or train one: subsolar train {kind} --scenario {scenario.name}"
         )
     return path

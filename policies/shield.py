@@ -78,6 +78,8 @@ class Shield:
             return ""
         energy_j, worth = self._figures(state, options, chosen)
         other_j, other_worth = self._figures(state, options, other)
+        if (energy_j, worth) == (other_j, other_worth):
+            return ""  # nothing waits, or nothing fits: every choice comes to the same
         name = "idle" if other is None else state.options[other].model
         more_j, more = other_j - energy_j, other_worth - worth
         cost = f"{joules(abs(more_j))} {'more' if more_j >= 0 else 'less'}"

@@ -20,7 +20,7 @@ class ReplayOptions:
     """What to fly, with what, and where the results go."""
 
     scenario: str = "cubesat-6u"
-    policy: str = "dqn"
+    policy: str = "auto"
     seed: int = 0
     orbits: int | None = None
     """How long to fly; ``None`` takes the scenario's own length."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,13 +40,15 @@ class LoadedNetwork:
         """Infer ``tiles``; each comes back as a product (done) or as a failed outcome."""
         if not tiles:
             return [], []
-        return self.classifier.answer(
+        products, outcomes = self.classifier.answer(
             [tile.ref for tile in tiles],
             np.stack([tile.pixels for tile in tiles]),
             slot=state.slot,
             captured_unix_s=state.start_unix_s,
             footprints=places,
         )
+        worth = state.value_per_correct  # what lies below decides what a right answer is worth here
+        return [replace(product, value=product.value * worth) for product in products], outcomes
 
 
 def load_networks(

@@ -78,6 +78,7 @@ class SlotRecord:
     latitude_deg: float
     longitude_deg: float
     cover: str
+    """What most of the waiting value shows; empty where nothing waits."""
     sunlit_frac: float
     charge_frac: float
     """At the start of the slot."""

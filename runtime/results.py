@@ -17,8 +17,9 @@ from typing import TextIO
 from exporters.measure import wilson_ci95
 from power_sim.metrics import aee_per_j, aee_total_per_j
 
-from .errors import MissionError
+from .errors import StoreError
 from .flight import Flight
+from .mission_report import pass_records
 from .records import SlotRecord
 
 STORE, SLOTS, SUMMARY, REPORT, GROUND = "store.sqlite", "slots.csv", "summary.json", "report.html", "ground"
@@ -49,11 +50,13 @@ class ResultFiles:
                 (folder / old).unlink(missing_ok=True)
             stream = (folder / SLOTS).open("w", newline="", encoding="utf-8")
         except OSError as error:
-            raise MissionError(
-                f"cannot write to {folder}: {error.strerror or error}. Give a folder that can be written with --out."
-            ) from error
+            raise cannot_write(folder, error) from error
         with stream:
-            csv.writer(stream).writerow(field.name for field in fields(SlotRecord))
+            try:
+                csv.writer(stream).writerow(field.name for field in fields(SlotRecord))
+                stream.flush()
+            except OSError as error:
+                raise cannot_write(folder, error) from error
             yield cls(folder, stream)
 
     @property
@@ -72,7 +75,7 @@ class ResultFiles:
             csv.writer(self.stream).writerow(asdict(record).values())
             self.stream.flush()
         except OSError as error:
-            raise MissionError(
+            raise StoreError(
                 f"cannot write {self.folder / SLOTS}: {error.strerror}. Free some space or give another --out; "
                 f"{len(self.written)} slots are kept."
             ) from error
@@ -86,9 +89,14 @@ class ResultFiles:
             partial.replace(self.folder / name)
         except OSError as error:
             partial.unlink(missing_ok=True)
-            raise MissionError(
+            raise StoreError(
                 f"cannot write {self.folder / name}: {error.strerror}. Free some space and fly again."
             ) from error
+
+
+def cannot_write(folder: Path, error: OSError) -> StoreError:
+    """Return the refusal for a folder that takes no files."""
+    return StoreError(f"cannot write to {folder}: {error.strerror or error}. Free some space or give another --out.")
 
 
 def summarise(flight: Flight) -> dict[str, object]:
@@ -132,7 +140,7 @@ def summarise(flight: Flight) -> dict[str, object]:
         "delivered": len(flight.delivered),
         "received": flight.ground.get("products"),
         "sent_byte": sum(slot.sent_byte for slot in slots),
-        "passes": sum(slot.pass_s > 0 for slot in slots),
+        "passes": len(pass_records(flight)),
         "notes": notes(flight),
         "command": flight.options.command,
         "versions": versions(flight),
@@ -220,10 +228,7 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
         "reward": f"{summary['reward']:.2f}",
         "shield overrides": str(summary["shield_overrides"]),
         "reserve violations": str(summary["reserve_violations"]),
-        "products": (
-            f"{summary['products']:,} made, {summary['delivered']:,} delivered "
-            f"in {summary['passes']} slots with contact"
-        ),
+        "products": (f"{summary['products']:,} made, {summary['delivered']:,} delivered in {summary['passes']} passes"),
         "report": str(folder / REPORT),
         "ground station": str(folder / ARRIVED),
     }

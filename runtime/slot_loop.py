@@ -200,7 +200,7 @@ def slot_record(
         start_utc=datetime.fromtimestamp(state.start_unix_s, timezone.utc).isoformat(timespec="seconds"),
         latitude_deg=round(math.degrees(state.latitude_rad), 4),
         longitude_deg=round(math.degrees(state.longitude_rad), 4),
-        cover=state.cover,
+        cover=state.cover if state.waiting_tile else "",
         sunlit_frac=state.sunlit_frac,
         charge_frac=state.charge_j / state.capacity_j if state.capacity_j > 0 else math.nan,
         budget_j=state.budget_j,

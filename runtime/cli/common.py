@@ -27,9 +27,7 @@ def assignments(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return ``("a.b=1",)`` as ``{"a.b": "1"}``."""
     split = [pair.partition("=") for pair in pairs]
     if wrong := [pair for pair, (key, sign, _) in zip(pairs, split, strict=True) if not sign or not key]:
-        raise click.UsageError(
-            f"--set {wrong[0]!r} is not SECTION.KEY=VALUE, for example --set power.panel_area_m2=0.1"
-        )
+        raise click.UsageError(f"--set {wrong[0]!r} is not SECTION.KEY=VALUE, for example --set power.panel_m2=0.1")
     return {key: value for key, _, value in split}
 
 

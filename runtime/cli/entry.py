@@ -43,7 +43,8 @@ def main() -> None:
         if problem.name not in EXTRAS:
             raise
         extra = EXTRAS[problem.name]
-        code = refuse(f"this needs {problem.name}. Install it with: pip install 'subsolar[{extra}]'", 1)
+        advice = f"pip install 'subsolar[{extra}]', or in a checkout: .venv/bin/pip install -e '.[{extra}]'"
+        code = refuse(f"this needs {problem.name}. Install it with: {advice}", 1)
     except (click.Abort, KeyboardInterrupt):
         code = refuse("stopped by the user", 1)
     except BrokenPipeError:

@@ -17,7 +17,12 @@ from .common import assignments, cli, json_option, packages_option, scenes_optio
 
 @cli.command()
 @click.argument("scenario", default="cubesat-6u")
-@click.option("--policy", default="dqn", show_default=True, help="dqn, greedy, fixed:NAME … or a file of weights.")
+@click.option(
+    "--policy",
+    default="auto",
+    show_default=True,
+    help="auto (the best known here), dqn, universal, lookahead, greedy, fixed:NAME … or dqn:FILE.npz of your own.",
+)
 @seed_option
 @click.option("--orbits", type=click.IntRange(1, 5000), help="How long to fly.  [default: as the scenario says]")
 @click.option(

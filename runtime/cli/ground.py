@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import StoreError
 from .common import cli, json_option, say, show
 
 
@@ -44,7 +45,10 @@ def telemetry(out: Path | None, as_json: bool) -> None:
 
     text = dictionary()
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write {out}: {error.strerror}. Give another file with --out.") from error
     show({"xtce": text}, as_json, text if out is None else str(out))
 
 

@@ -54,7 +54,7 @@ def train(
 @click.argument("name", metavar="SCENARIO", default="cubesat-6u")
 @click.option(
     "--policies",
-    default="fixed:*,greedy,dqn",
+    default="fixed:*,greedy,auto",
     show_default=True,
     help="Policies to grade; fixed:* is each model of the pool.",
 )

@@ -39,7 +39,7 @@ class Engine(Protocol):
 
 def self_test(engine: Engine, package: ModelPackage) -> None:
     """Run the package's golden tiles. Raises ``EngineError`` if the answers are not those of the export."""
-    golden = package.golden
+    golden = package.golden_for(engine.provider)
     difference = golden.mismatch(engine.infer(np.ascontiguousarray(golden.tiles)))
     if difference is not None:
         raise EngineError(

@@ -72,7 +72,7 @@ def open_onnx_engine(
     ``threads``: of one operator, on the CPU; 0 lets ONNX Runtime take all cores.
     """
     name = f"{package.info.id} v{package.info.version}"
-    session = _session(package.read_onnx(), name, provider, threads)
+    session = _session(package.read_onnx(provider), name, provider, threads)
     edge = package.info.input.tile_edge_px
     engine = OnnxEngine(session, name, provider, (len(package.info.bands), edge, edge))
     if test:

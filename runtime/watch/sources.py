@@ -56,7 +56,7 @@ class StoreSource:
         with ProductStore.open_readonly(self.path) as store:
             slots = store.decisions()[-self.last_slots :]
             known = _read(store, slots[0].slot if slots else 0)
-        seen = replace(known, slots=slots, notes=_notes(known.products or ()))
+        seen = replace(known, slots=slots, notes=_notes(slots, known.products or ()))
         return report_of(self.scene, seen)
 
 
@@ -81,8 +81,12 @@ def _stored(path: Path | None, first_slot: int) -> Seen:
         return Seen(slots=(), products=None)
 
 
-def _notes(products: Sequence[Product]) -> list[str]:
-    notes = ["This page is live: it shows what is in the store, and follows it."]
+def _notes(slots: Sequence[SlotRecord], products: Sequence[Product]) -> list[str]:
+    notes = ["This page shows what is in the store, and follows it while it grows."]
+    if any(slot.admitted_tile > slot.sampled_tile for slot in slots):
+        notes.append("Only a sample of each slot's tiles was really inferred; counts and joules are scaled from it.")
+    if any(slot.energy_kind == "estimated" for slot in slots):
+        notes.append("Joules are estimates: measured CPU seconds per tile times an assumed power.")
     if any(product.truth is not None for product in products):
         notes.append("The mosaic's chips are real Sentinel-2 images; where it places them on the map is not.")
     return notes

@@ -374,8 +374,13 @@ def test_a_pose_beside_an_image_places_it_and_a_wrong_one_is_refused(tmp_path: P
     with target:
         target.write(np.zeros((3, 48, 64), dtype=np.uint8))
     table = {
-        "lon_deg": 10.0, "lat_deg": 50.0, "height_above_ground_m": 80.0, "focal_length_px": 60.0,
-        "yaw_deg": 0.0, "pitch_deg": -90.0, "roll_deg": 0.0,
+        "lon_deg": 10.0,
+        "lat_deg": 50.0,
+        "height_above_ground_m": 80.0,
+        "focal_length_px": 60.0,
+        "yaw_deg": 0.0,
+        "pitch_deg": -90.0,
+        "roll_deg": 0.0,
     }
     (tmp_path / "shot.pose.json").write_text(json.dumps(table))
     with open_frame(tmp_path / "shot.png") as frame:
