@@ -6,7 +6,10 @@ high.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -167,7 +170,8 @@ class _Programme:
             import highspy  # type: ignore[import-not-found,import-untyped,unused-ignore]
         except ImportError as error:
             raise EvaluationError(NO_SOLVER) from error
-        solver = highspy.Highs()  # type: ignore[no-untyped-call,unused-ignore]
+        with _quiet_stdout():
+            solver = highspy.Highs()  # type: ignore[no-untyped-call,unused-ignore]
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.passModel(self._model(highspy))
@@ -270,3 +274,17 @@ def _lowest_j(mission: Mission) -> list[float]:
     stored = np.minimum(np.maximum(net_j, 0.0) * plant.charge_eff_frac, plant.max_charge_j)
     change = stored - np.maximum(-net_j, 0.0) / plant.discharge_eff_frac
     return lowest_charges(mission.start_charge_j, change.tolist(), mission.floor_j.tolist())
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Keep the banner that newer solvers print on construction off standard output, which may carry JSON."""
+    sys.stdout.flush()
+    kept, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(null)
