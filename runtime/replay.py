@@ -22,6 +22,7 @@ from .errors import RunStopped
 from .exports import check_formats, write_exports
 from .flight import Flight, ReplayOptions
 from .frames.scenes import SceneSource
+from .ground import stop_on_signals
 from .ground.process import GroundProcess
 from .home import folder_or_default, open_packages
 from .meters import EstimateMeter
@@ -36,6 +37,7 @@ from .slot_loop import Inference, SlotLoop
 from .store import ProductStore
 
 EMPTY = "the battery ran empty"
+STOPPED = "stopped by the user"
 IN_MEMORY = Path(":memory:")
 """Without inference there is no product, and nothing that would have to survive a power cut."""
 Progress = Callable[[int, int, str], None]
@@ -67,10 +69,11 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
         store = stack.enter_context(ProductStore(files.store if options.infer else IN_MEMORY))
         ground = stack.enter_context(GroundProcess.start(files.ground))
         contact = Contact(DownlinkSession(store, ground.connect()))
-        with interruption_kept() as interrupted:
-            for record in records(build_loop(kit, store, contact), kit.simulator, progress):
+        with stop_on_signals() as stopped:  # a flag, looked at between slots: an exception could get lost in a library
+            for record in records(build_loop(kit, store, contact), kit.simulator, progress, stopped):
                 files.append(record)
-        flight = landed(kit, files, store, contact, ground.stop(), interrupted)
+            interrupted = stopped() and not kit.simulator.over
+        flight = landed(kit, files, store, contact, ground.stop(), interrupted=interrupted)
         summary = summarise(flight)
         files.replace(SUMMARY, json.dumps(summary, indent=2) + "\n")
         report = report_of(flight, summary)
@@ -78,8 +81,7 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
         write_exports(report, options.formats, options.out)
     if interrupted:
         raise RunStopped(
-            f"stopped by the user after {len(flight.slots)} of {kit.simulator.slots} slots; "
-            f"what was finished is in {options.out}"
+            f"{STOPPED} after {len(flight.slots)} of {kit.simulator.slots} slots; what was finished is in {options.out}"
         )
     return ReplayResult(summary, options.out)
 
@@ -120,7 +122,8 @@ def landed(
     store: ProductStore,
     contact: Contact,
     received: Mapping[str, object],
-    interrupted: list[str],
+    *,
+    interrupted: bool,
 ) -> Flight:
     """Return everything that is known of the flight."""
     whole = len(files.written) == kit.simulator.slots
@@ -137,7 +140,7 @@ def landed(
         delivered=frozenset(product.product_id for product in store.products(state="delivered")),
         sent_in_slot=store.sent_slots(),
         ground=received,
-        ended=interrupted[0] if interrupted else "" if whole else EMPTY,
+        ended=STOPPED if interrupted else "" if whole else EMPTY,
     )
 
 
@@ -208,21 +211,13 @@ class Contact:
         return report
 
 
-def records(loop: SlotLoop, simulator: Simulator, progress: Progress) -> Iterator[SlotRecord]:
-    """Fly to the mission's end, one record per slot."""
-    while not simulator.over:
+def records(
+    loop: SlotLoop, simulator: Simulator, progress: Progress, stopped: Callable[[], bool]
+) -> Iterator[SlotRecord]:
+    """Fly to the mission's end or until ``stopped``, one record per slot."""
+    while not simulator.over and not stopped():
         record = loop.fly_slot()
         yield record
         progress(
             record.slot + 1, simulator.slots, f"{record.model:<12} charge {record.charge_frac:4.0%}  {record.reason}"
         )
-
-
-@contextmanager
-def interruption_kept() -> Iterator[list[str]]:
-    """Let Ctrl-C end the block without ending the program; the list that comes back then holds one entry."""
-    interrupted: list[str] = []
-    try:
-        yield interrupted
-    except KeyboardInterrupt:
-        interrupted.append("stopped by the user")
