@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,10 +97,10 @@ class Loop:
 
 
 @pytest.fixture
-def build(tmp_path: Path):  # type: ignore[no-untyped-def]
+def build(tmp_path: Path) -> Iterator[Callable[..., Loop]]:
     def make(*, sample: int | None = 10, broken: bool = False, scenario: str = "paper") -> Loop:
         loaded = load_scenario(scenario)
-        store = ProductStore(tmp_path / "store.sqlite")
+        store = stack.enter_context(ProductStore(tmp_path / "store.sqlite"))
         network, downlink = Forester(), Witness(store)
         loop = SlotLoop(
             world=Simulator(loaded, 1),
@@ -115,16 +116,17 @@ def build(tmp_path: Path):  # type: ignore[no-untyped-def]
         )
         return Loop(loop, network, downlink)
 
-    return make
+    with ExitStack() as stack:
+        yield make
 
 
-def test_products_are_durable_before_anything_is_sent(build) -> None:  # type: ignore[no-untyped-def]
+def test_products_are_durable_before_anything_is_sent(build: Callable[..., Loop]) -> None:
     flown = build()
     record = flown.loop.fly_slot()
     assert flown.downlink.found == [record.sampled_tile] == [10]
 
 
-def test_joules_are_scaled_from_the_sample_to_all_admitted_tiles(build) -> None:  # type: ignore[no-untyped-def]
+def test_joules_are_scaled_from_the_sample_to_all_admitted_tiles(build: Callable[..., Loop]) -> None:
     flown = build()
     record = flown.loop.fly_slot()
     spent_j = flown.loop.meter.energy_j()
@@ -132,13 +134,13 @@ def test_joules_are_scaled_from_the_sample_to_all_admitted_tiles(build) -> None:
     assert record.energy_j == pytest.approx(spent_j * record.admitted_tile / 10, rel=1e-12)
 
 
-def test_a_batch_is_never_larger_than_asked(build) -> None:  # type: ignore[no-untyped-def]
+def test_a_batch_is_never_larger_than_asked(build: Callable[..., Loop]) -> None:
     flown = build(sample=70)
     flown.loop.fly_slot()
     assert flown.network.seen == [32, 32, 6]
 
 
-def test_tiles_that_cannot_be_read_fail_and_the_slot_goes_on(build) -> None:  # type: ignore[no-untyped-def]
+def test_tiles_that_cannot_be_read_fail_and_the_slot_goes_on(build: Callable[..., Loop]) -> None:
     flown = build(sample=32, broken=True)
     record = flown.loop.fly_slot()
     outcomes = flown.loop.store.outcomes()
@@ -147,7 +149,7 @@ def test_tiles_that_cannot_be_read_fail_and_the_slot_goes_on(build) -> None:  # 
     assert record.scored_sampled == 24
 
 
-def test_every_record_can_be_read_back_as_it_was_written(build) -> None:  # type: ignore[no-untyped-def]
+def test_every_record_can_be_read_back_as_it_was_written(build: Callable[..., Loop]) -> None:
     flown = build()
     records = [flown.loop.fly_slot() for _ in range(4)]
     assert list(flown.loop.store.decisions()) == records
