@@ -30,7 +30,7 @@ def test_every_telemetry_apid_has_its_container() -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     root = Xml.fromstring(dictionary())
-    types = {kind.get("name") for kind in root.find(".//x:ParameterTypeSet", NAMES) or ()}
+    types = {kind.get("name") for kind in root.findall(".//x:ParameterTypeSet/*", NAMES)}
     parameters = {one.get("name"): one.get("parameterTypeRef") for one in root.iterfind(".//x:Parameter", NAMES)}
     containers = {one.get("name") for one in root.iterfind(".//x:SequenceContainer", NAMES)}
     assert set(parameters.values()) == types
