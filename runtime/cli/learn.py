@@ -13,9 +13,11 @@ from .common import assignments, cli, json_option, packages_option, seed_option,
 
 
 @cli.command()
-@click.argument("policy", type=click.Choice(["dqn"]))
-@click.option("--scenario", "name", default="cubesat-6u", show_default=True, help="Scenario to train in.")
-@click.option("--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Slots to train for.")
+@click.argument("policy", type=click.Choice(["dqn", "universal"]))
+@click.option("--scenario", "name", default="cubesat-6u", show_default=True, help="Scenario that a dqn is trained in.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=150_000, show_default=True, help="Slots that a dqn trains for."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -30,24 +32,33 @@ from .common import assignments, cli, json_option, packages_option, seed_option,
 def train(
     policy: str, name: str, overrides: tuple[str, ...], as_json: bool, packages: Path | None, **given: Any
 ) -> None:
-    """Train POLICY in the simulator and write it as plain arrays with a card."""
-    from policies.train_dqn import train_dqn
-
-    from ..replay import scenario_with_packages
-
-    loaded = scenario_with_packages(name, assignments(overrides), packages)
-    trained = train_dqn(loaded, progress=Progress(sys.stderr), **given)
+    """Train POLICY in the simulator and write it as plain arrays with a card; the same command goes on after Ctrl-C."""
+    trained = train_one(policy, name, assignments(overrides), packages, **given)
     result = {
         "policy": str(trained.path),
         "card": str(trained.card),
         "curve": str(trained.curve),
-        "steps": trained.steps,
         "agreement_frac": trained.agreement_frac,
     }
-    text = (
-        f"{trained.path} after {trained.steps} slots; exported and trained policy agree on {trained.agreement_frac:.2%}"
-    )
+    text = f"{trained.path}: exported and trained policy agree on {trained.agreement_frac:.2%} of the states"
     show(result, as_json, text)
+
+
+def train_one(
+    policy: str, name: str, overrides: dict[str, str], packages: Path | None, *, steps: int, seed: int, out: Path
+) -> Any:
+    """Return the trained policy: ``universal`` learns across drawn missions, ``dqn`` in one scenario."""
+    progress = Progress(sys.stderr)
+    if policy == "universal":
+        from policies.train_universal import train_universal
+
+        return train_universal(seed=seed, out=out, progress=progress)
+    from policies.train_dqn import train_dqn
+
+    from ..replay import scenario_with_packages
+
+    loaded = scenario_with_packages(name, overrides, packages)
+    return train_dqn(loaded, steps=steps, seed=seed, out=out, progress=progress)
 
 
 @cli.command()
