@@ -57,21 +57,29 @@ def ring_of(corners: Sequence[tuple[float, float]]) -> Ring:
 
 
 def geometry_of(footprint: Footprint | None) -> dict[str, Any] | None:
-    """The GeoJSON geometry of a footprint: a Polygon, or a MultiPolygon cut at the antimeridian (RFC 7946, 3.1.9)."""
+    """The GeoJSON geometry of a footprint: a Polygon, or a MultiPolygon cut at the antimeridian (RFC 7946, 3.1.9).
+
+    The ring may run past ±180, as ``ring_of`` makes it, or jump from one side of the antimeridian to the other.
+    """
     if footprint is None:
         return None
-    parts = _cut_at_antimeridian(footprint.ring_deg)
+    parts = _cut_at_antimeridian(tuple(_unwrap(footprint.ring_deg, along_poles=False)))
     rings = [[[round(lon, 7), round(lat, 7)] for lon, lat in part] for part in parts]
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings}
     return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
 
 
-def _unwrap(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Add whole turns so that no two neighbours are more than half a turn apart."""
+def _unwrap(corners: Sequence[tuple[float, float]], *, along_poles: bool = True) -> list[tuple[float, float]]:
+    """Add whole turns so that no two neighbours are more than half a turn apart.
+
+    Without ``along_poles`` an edge that ``ring_of`` led along a pole keeps its full turn.
+    """
     run = [corners[0]]
     for lon, lat in corners[1:]:
-        turns = round((run[-1][0] - lon) / 360.0)
+        last_lon, last_lat = run[-1]
+        on_pole = abs(lat) == abs(last_lat) == 90.0
+        turns = 0 if on_pole and not along_poles else round((last_lon - lon) / 360.0)
         run.append((lon + 360.0 * turns, lat))
     return run
 

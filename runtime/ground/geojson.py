@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from ..faults import fault
+from ..georeference import geometry_of
 from ..records import Product
 
 
@@ -28,7 +28,7 @@ def _feature(product: Product) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": product.product_id,
-        "geometry": None if product.footprint is None else _geometry(product.footprint.ring_deg),
+        "geometry": geometry_of(product.footprint),
         "properties": {
             "label": product.label,
             "score": round(product.score, 6),
@@ -76,27 +76,3 @@ def replace_durably(part: Path, path: Path) -> None:
         os.fsync(file.fileno())
     fault("ground.geojson.before_rename")
     os.replace(part, path)
-
-
-def _geometry(ring: tuple[tuple[float, float], ...]) -> dict[str, Any]:
-    """A polygon; one that crosses the antimeridian is cut there into two (section 3.1.9)."""
-    lons = [lon for lon, _ in ring]
-    if max(lons) - min(lons) <= 180 and max(lons) <= 180 and min(lons) >= -180:
-        return {"type": "Polygon", "coordinates": [[list(corner) for corner in ring]]}
-    east = [(lon + 360 if lon < 0 else lon, lat) for lon, lat in ring]
-    halves = [_clip(east, 180.0, keep_west=True), _clip(east, 180.0, keep_west=False)]
-    shifted = [halves[0], [(lon - 360, lat) for lon, lat in halves[1]]]
-    return {"type": "MultiPolygon", "coordinates": [[[list(corner) for corner in half]] for half in shifted if half]}
-
-
-def _clip(ring: list[tuple[float, float]], lon_limit: float, *, keep_west: bool) -> list[tuple[float, float]]:
-    """The part of a closed ring on one side of a meridian (Sutherland and Hodgman), closed again."""
-    kept: list[tuple[float, float]] = []
-    for (lon0, lat0), (lon1, lat1) in pairwise(ring):
-        inside0, inside1 = ((lon <= lon_limit) is keep_west for lon in (lon0, lon1))
-        if inside0:
-            kept.append((lon0, lat0))
-        if inside0 is not inside1:
-            along = (lon_limit - lon0) / (lon1 - lon0)
-            kept.append((lon_limit, lat0 + along * (lat1 - lat0)))
-    return [*kept, kept[0]] if kept else []

@@ -14,6 +14,7 @@ from exporters.package import ModelPackage
 from ..engines.engine import Engine
 from ..errors import EngineError
 from ..records import FloatArray, Footprint, Product, TileOutcome, TileRef, UInt8Array
+from .answer import product_of
 
 _SLACK = 1e-3
 
@@ -80,24 +81,18 @@ class Classifier:
     def _product(
         self, ref: TileRef, best: int, score: float, slot: int, captured_unix_s: float, place: Footprint | None
     ) -> Product:
-        info = self.package.info
-        label = info.classes[best]
-        return Product(
+        label = self.package.info.classes[best]
+        return product_of(
+            self.package,
+            ref,
             product_id=product_id(ref, self.package.sha256, slot),
-            slot=slot,
             kind="label",
             label=label,
             score=score,
-            value=score * self.class_value.get(label, 1.0),
-            footprint=place,
+            class_value=self.class_value.get(label, 1.0),
+            slot=slot,
             captured_unix_s=captured_unix_s,
-            frame_id=ref.frame_id,
-            row_px=ref.row_px,
-            col_px=ref.col_px,
-            edge_px=ref.edge_px,
-            package_id=info.id,
-            package_sha256=self.package.sha256,
-            truth=ref.truth,
+            place=place,
         )
 
 

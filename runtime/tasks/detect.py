@@ -19,6 +19,7 @@ from ..engines.engine import Engine
 from ..errors import EngineError
 from ..georeference.rings import Float64Array
 from ..records import FloatArray, Footprint, Product, TileOutcome, TileRef, UInt8Array
+from .answer import product_of
 from .boxes import Boxes, IntArray, Overlap, suppress
 
 KIND = "boxes"
@@ -91,24 +92,18 @@ class Detector:
     def _product(
         self, ref: TileRef, boxes: Boxes, one: int, slot: int, captured_unix_s: float, place: Footprint | None
     ) -> Product:
-        info, score = self.package.info, float(boxes.score[one])
-        label = info.classes[int(boxes.class_id[one])]
-        return Product(
+        score, label = float(boxes.score[one]), self.package.info.classes[int(boxes.class_id[one])]
+        return product_of(
+            self.package,
+            ref,
             product_id=box_id(ref.frame_id, boxes.sides_px[one].tolist(), label, self.package.sha256, slot),
-            slot=slot,
             kind="geometry",
             label=label,
             score=score,
-            value=score * self.class_value.get(label, 1.0),
-            footprint=place,
+            class_value=self.class_value.get(label, 1.0),
+            slot=slot,
             captured_unix_s=captured_unix_s,
-            frame_id=ref.frame_id,
-            row_px=ref.row_px,
-            col_px=ref.col_px,
-            edge_px=ref.edge_px,
-            package_id=info.id,
-            package_sha256=self.package.sha256,
-            truth=ref.truth,
+            place=place,
         )
 
 
