@@ -1,0 +1,1 @@
+"""How each network of the zoo is trained: one course a system."""

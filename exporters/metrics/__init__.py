@@ -1,0 +1,1 @@
+"""Measures of how good answers are, one module a kind of task."""

@@ -1,0 +1,1 @@
+"""The one training loop, and what a course must offer to run on it."""
