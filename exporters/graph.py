@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -239,28 +238,45 @@ def serialise(model: ModelProto) -> bytes:
 
 
 def count_macs(network: nn.Module, *, edge_px: int, bands: int = 3) -> int:
-    """Multiply-accumulates of the convolutions and linear layers for one tile."""
+    """Multiply-accumulates for one tile: see ``count_macs_of``."""
+    return count_macs_of(network, (bands, edge_px, edge_px))
+
+
+def count_macs_of(network: nn.Module, input_shape: Sequence[int]) -> int:
+    """Multiply-accumulates of convolutions (transposed ones too), matrix products and attention for one input.
+
+    ``input_shape`` is one tile's (bands, rows, cols); a network that is called otherwise has
+    ``example_inputs(input_shape) -> tuple``. Counted where the weights are, also without values (device meta).
+    """
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    example = getattr(network, "example_inputs", None)
+    weight = next(network.parameters(), torch.zeros(0))
+    network.eval()
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused layers hide their products from the counter
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _without_mkldnn():
+            one = (torch.zeros((1, *input_shape), device=weight.device),)
+            inputs = one if example is None else example(input_shape)
+            with FlopCounterMode(display=False) as counter:
+                network(*inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    """Plain operators alone; torch warns about an Intel GPU that nobody asked for."""
     import torch
 
-    counted: list[int] = []
-
-    def count(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(module, torch.nn.Conv2d):
-            per_value = module.in_channels // module.groups * math.prod(module.kernel_size)
-        elif isinstance(module, torch.nn.Linear):
-            per_value = module.in_features
-        else:
-            return
-        counted.append(per_value * output.numel())
-
-    hooks = [module.register_forward_hook(count) for module in network.modules()]
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros((1, bands, edge_px, edge_px)))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return sum(counted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 @contextmanager

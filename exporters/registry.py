@@ -1,9 +1,15 @@
-"""The networks of the pool by name, with the size and cost that their papers and torchvision state."""
+"""The networks of the zoo by name and size, with what their papers state of them.
+
+Each module of ``exporters.entries`` adds its systems as ``ENTRIES``; none of them imports torch.
+"""
 
 from __future__ import annotations
 
 import inspect
+import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,103 +18,138 @@ from .errors import ExporterError
 if TYPE_CHECKING:
     from torch import nn
 
-PAPER_EDGE_PX = 224
+PUBLISHED = "published"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """One size of a network, and what its authors count at that size; None where they say nothing."""
+
+    options: Mapping[str, Any]
+    """Keyword arguments of the class."""
+    input: tuple[int, ...]
+    """(bands, rows, cols) at which the figures hold."""
+    params_paper: float | None = None
+    gmacs_paper: float | None = None
+    """Multiply-accumulates, 1e9. Half of what a paper that counts two operations for each of them states."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One architecture; ``params_paper`` and ``gmacs_paper`` hold at 1000 classes and 224 x 224 px."""
+    """One system of the zoo."""
 
     name: str
     title: str
     paper: str
-    params_paper: float
-    gmacs_paper: float
+    task: str
     module: str
+    """In ``exporters.zoo``."""
     cls: str
+    sizes: Mapping[str, Size]
+    deploy: str | None = None
+    """``module:function`` in ``exporters.zoo``: deploy(network, checkpoint) is the module from raw tiles to the
+    package's answer. None: scaling, normalisation and softmax around the network."""
+    course: str | None = None
+    """``module:function`` in ``exporters.courses``: function(data, *, size, seed, **settings) is a ``Course``."""
+    kind: str = "probabilities"
+    """The package's kind of output."""
 
 
-NETWORKS = {
-    network.name: network
-    for network in (
-        Network(
-            "mobilenet_v3_large",
-            "MobileNetV3-Large",
-            "Howard et al., Searching for MobileNetV3, ICCV 2019",
-            5.48e6,
-            0.217,
-            "mobilenet_v3",
-            "MobileNetV3Large",
-        ),
-        Network(
-            "mobilenet_v2",
-            "MobileNetV2",
-            "Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018",
-            3.50e6,
-            0.301,
-            "mobilenet_v2",
-            "MobileNetV2",
-        ),
-        Network(
-            "resnet18",
-            "ResNet18",
-            "He et al., Deep Residual Learning for Image Recognition, CVPR 2016",
-            11.69e6,
-            1.814,
-            "resnet",
-            "ResNet18",
-        ),
-    )
-}
+@cache
+def networks() -> Mapping[str, Network]:
+    """All networks of the zoo by name; ExporterError where two entries share one."""
+    from . import entries
+
+    found: dict[str, Network] = {}
+    for module in sorted(entry.name for entry in pkgutil.iter_modules(entries.__path__)):
+        for network in import_module(f"{entries.__name__}.{module}").ENTRIES:
+            if network.name in found:
+                raise ExporterError(f"Two entries of the zoo are called {network.name!r}. Rename the one in {module}.")
+            found[network.name] = network
+    return found
 
 
 def network_named(name: str) -> Network:
     """The entry of the zoo with that name, or ExporterError naming the ones there are."""
-    if name not in NETWORKS:
-        raise ExporterError(f"There is no network named {name!r} in the zoo. Use one of {sorted(NETWORKS)}.")
-    return NETWORKS[name]
+    if name not in networks():
+        raise ExporterError(f"There is no network named {name!r} in the zoo. Use one of {sorted(networks())}.")
+    return networks()[name]
+
+
+def size_of(network: Network, size: str) -> Size:
+    """A size of that network, or ExporterError naming the ones there are."""
+    if size not in network.sizes:
+        raise ExporterError(f"{network.name} has no size {size!r}. Use one of {', '.join(network.sizes)}.")
+    return network.sizes[size]
+
+
+def is_own(name: str) -> bool:
+    """Whether ``name`` is the import path of a network of one's own, ``module:Name``."""
+    return ":" in name
 
 
 def title_of(name: str) -> str:
     """How a network of the zoo, or a class given as ``module:Class``, is called in titles."""
-    return name.rpartition(":")[2] if ":" in name else network_named(name).title
+    return name.rpartition(":")[2] if is_own(name) else network_named(name).title
 
 
-def build_network(name: str, *, classes: int, stem_stride: int = 2) -> nn.Module:
+def build_network(name: str, *, size: str = PUBLISHED, **switches: Any) -> nn.Module:
     """A network with fresh weights from torch's current seed. Needs torch.
 
-    ``name`` is one of the zoo, or ``module:Name`` of one's own: a ``torch.nn.Module``, or what makes one. It is given
-    what it asks for by name: ``stem_stride``, and ``classes`` or ``num_classes``.
+    ``name`` is one of the zoo, whose class takes the options of ``size`` and over them ``switches``. Or it is
+    ``module:Name`` of one's own: a ``torch.nn.Module``, or what makes one; of ``stem_stride`` and ``classes`` (there
+    also called ``num_classes``) it is given what it asks for by name.
     """
-    made: Any = _named(name)
-    if not hasattr(made, "state_dict") or isinstance(made, type):
-        made = _make(name, made, classes, stem_stride)
+    if is_own(name):
+        made: Any = _imported(name)
+        if not hasattr(made, "state_dict") or isinstance(made, type):
+            made = _call(name, made, _asked_for(made, switches))
+    else:
+        entry = network_named(name)
+        maker = getattr(import_module(f".zoo.{entry.module}", __package__), entry.cls)
+        made = _call(name, maker, {**size_of(entry, size).options, **switches})
     if not hasattr(made, "state_dict"):
         raise ExporterError(f"{name} makes a {type(made).__name__}, not a torch.nn.Module. Name a network.")
     network: nn.Module = made
     return network
 
 
-def _make(name: str, maker: Any, classes: int, stem_stride: int) -> Any:
+def zoo_function(package: str, path: str) -> Any:
+    """The function that an entry names as ``module:function`` of a package of ``exporters``, such as ``zoo``."""
+    module, _, function = path.partition(":")
+    return getattr(import_module(f".{package}.{module}", __package__), function)
+
+
+def _asked_for(maker: Any, switches: Mapping[str, Any]) -> dict[str, Any]:
+    """``switches``, without the stem stride and the classes that the maker does not know."""
     try:
         parameters = inspect.signature(maker).parameters
-        open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-        wanted = {"stem_stride": stem_stride} if "stem_stride" in parameters else {}
-        label = next((word for word in ("classes", "num_classes") if word in parameters), None)
-        if label is None and open_ended:
-            label = "num_classes"
-        return maker(**wanted, **({label: classes} if label else {}))
+    except (TypeError, ValueError):
+        return dict(switches)
+    wanted = {key: value for key, value in switches.items() if key not in ("classes", "stem_stride")}
+    if "stem_stride" in switches and "stem_stride" in parameters:
+        wanted["stem_stride"] = switches["stem_stride"]
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    label = next(
+        (word for word in ("classes", "num_classes") if word in parameters), "num_classes" if open_ended else None
+    )
+    if "classes" in switches and label is not None:
+        wanted[label] = switches["classes"]
+    return wanted
+
+
+def _call(name: str, maker: Any, options: Mapping[str, Any]) -> Any:
+    try:
+        return maker(**options)
     except (TypeError, ValueError) as error:
-        raise ExporterError(
-            f"{name} cannot be made: {error}. Give a class or function that takes at most classes (or num_classes) "
-            "and stem_stride."
-        ) from error
+        advice = "Give a class or function that takes at most classes (or num_classes) and stem_stride."
+        if not is_own(name):
+            advice = f"It takes {', '.join(inspect.signature(maker).parameters)}."
+        raise ExporterError(f"{name} cannot be made: {error}. {advice}") from error
 
 
-def _named(name: str) -> Any:
-    if ":" not in name:
-        entry = network_named(name)
-        return getattr(import_module(f".zoo.{entry.module}", __package__), entry.cls)
+def _imported(name: str) -> Any:
     module, _, attribute = name.rpartition(":")
     try:
         return getattr(import_module(module), attribute)

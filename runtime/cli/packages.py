@@ -61,9 +61,11 @@ def zoo(as_json: bool) -> None:
     from exporters.zoo_table import zoo_table
 
     rows = [asdict(row) for row in zoo_table()]
-    lines = [
-        f"{r['name']:<20} {r['params'] / 1e6:7.2f} M (published {r['params_paper'] / 1e6:.2f} M)  "
-        f"{r['gmacs']:.3f} GMAC (published {r['gmacs_paper']:.3f})"
-        for r in rows
-    ]
-    print(json.dumps(rows, indent=2) if as_json else "\n".join(lines))
+    print(json.dumps(rows, indent=2) if as_json else "\n".join(counted(row) for row in rows))
+
+
+def counted(row: dict[str, Any]) -> str:
+    """A row of ``zoo`` for a person."""
+    params = "" if row["params_paper"] is None else f" (published {row['params_paper'] / 1e6:.2f} M)"
+    gmacs = "" if row["gmacs_paper"] is None else f" (published {row['gmacs_paper']:.3f})"
+    return f"{row['name']:<24} {row['params'] / 1e6:7.2f} M{params}  {row['gmacs']:.3f} GMAC{gmacs}"

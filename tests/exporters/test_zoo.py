@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from exporters.errors import ExporterError
-from exporters.graph import count_macs
-from exporters.registry import NETWORKS, build_network, network_named
-from exporters.zoo_table import zoo_table
+from exporters.graph import count_macs, count_macs_of
+from exporters.registry import build_network, network_named, networks, size_of
+from exporters.zoo_table import zoo_row
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 # a handful of the keys of torchvision's state dicts, with their shapes at 1000 classes
 TORCHVISION_KEYS = {
@@ -46,13 +49,14 @@ KEY_COUNTS = {"resnet18": 122, "mobilenet_v2": 314, "mobilenet_v3_large": 312}
 
 
 def test_parameters_and_costs_are_the_published_ones() -> None:
-    rows = {row.name: row for row in zoo_table()}
+    rows = {name: zoo_row(network_named(name)) for name in TORCHVISION_KEYS}
     assert {name: round(row.params / 1e6, 2) for name, row in rows.items()} == {
         "mobilenet_v3_large": 5.48,
         "mobilenet_v2": 3.50,
         "resnet18": 11.69,
     }
     for row in rows.values():
+        assert row.params_paper is not None
         assert row.params == pytest.approx(row.params_paper, rel=0.002)
         assert row.gmacs == pytest.approx(row.gmacs_paper, rel=0.01)
 
@@ -64,7 +68,7 @@ def test_state_dict_keys_are_those_of_torchvision(name: str) -> None:
     assert {key: own.get(key) for key in TORCHVISION_KEYS[name]} == TORCHVISION_KEYS[name]
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "resnet18"])
 def test_the_stem_stride_changes_the_cost_but_no_parameter(name: str) -> None:
     fine, coarse = (build_network(name, classes=10, stem_stride=stride) for stride in (1, 2))
     shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (fine, coarse)]
@@ -75,6 +79,62 @@ def test_the_stem_stride_changes_the_cost_but_no_parameter(name: str) -> None:
 def test_an_unknown_network_names_the_ones_there_are() -> None:
     with pytest.raises(ExporterError, match=r"no network named 'vgg'.*mobilenet_v2.*resnet18"):
         network_named("vgg")
+
+
+def test_entries_need_no_torch() -> None:
+    code = "import sys; from exporters.registry import networks; networks(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_entry_is_whole() -> None:
+    for network in networks().values():
+        assert "published" in network.sizes, network.name
+        for size in network.sizes.values():
+            assert len(size.input) >= 2, network.name
+
+
+def test_an_unknown_size_or_switch_names_the_ones_there_are() -> None:
+    with pytest.raises(ExporterError, match=r"resnet18 has no size 'huge'\. Use one of published"):
+        size_of(network_named("resnet18"), "huge")
+    with pytest.raises(ExporterError, match=r"resnet18 cannot be made.*It takes classes, stem_stride"):
+        build_network("resnet18", colour="red")
+
+
+def test_all_kinds_of_layers_are_counted() -> None:
+    class Mixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = torch.nn.ConvTranspose2d(8, 4, 2, 2)
+            self.line = torch.nn.Conv1d(4, 4, 3, padding=1)
+            self.attend = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+            self.walk = torch.nn.LSTM(4, 16, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = self.line(self.up(x).flatten(2)).transpose(1, 2)
+            return self.walk(self.attend(rows, rows, rows)[0])[0]
+
+    up, line, products, gates = (
+        25 * 8 * 4 * 4,
+        100 * 4 * 4 * 3,
+        100 * 4 * 12 + 2 * 100 * 100 * 4 + 100 * 16,
+        100 * 64 * 20,
+    )
+    assert count_macs_of(Mixed(), (8, 5, 5)) == up + line + products + gates
+
+
+def test_a_network_that_is_called_with_more_than_one_tensor_brings_its_example() -> None:
+    class Pair(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 5)
+
+        def example_inputs(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.zeros(shape), torch.zeros(shape)
+
+        def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return self.layer(one) + self.layer(other)
+
+    assert count_macs_of(Pair(), (2, 3)) == 2 * 2 * 3 * 5
 
 
 def test_a_network_of_ones_own_is_found_by_its_import_path(tiny_name: str) -> None:
