@@ -1,0 +1,1 @@
+"""Methods without learning that the zoo's networks are measured against."""
