@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .georeference import Box, Georeference
-from .records import UInt8Array
+from .records import TileArray
 
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """One window. ``pixels``: (bands, rows, cols) uint8. ``valid``: (rows, cols), None where all pixels are valid."""
+    """One window. ``pixels``: (bands, rows, cols) uint8 or float32. ``valid``: (rows, cols), None where all are."""
 
-    pixels: UInt8Array
+    pixels: TileArray
     valid: BoolArray | None = None
 
 
@@ -48,7 +48,12 @@ class Frame(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What the file stores; reads are uint8 whatever this is."""
+        """What the file stores."""
+        ...
+
+    @property
+    def tile_dtype(self) -> str:
+        """What reads give: ``uint8``, or ``float32`` for physical values with NaN where there are none."""
         ...
 
     @property
@@ -73,7 +78,7 @@ class Frame(Protocol):
         """
         ...
 
-    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> UInt8Array:
+    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> TileArray:
         """A square tile (bands, edge, edge); what lies beyond the frame repeats its last row and column."""
         ...
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 UInt8Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
+TileArray = NDArray[Any]
+"""Pixels as a package wants them: uint8 (0..255 of the frame's value range), or float32 (physical values)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Tile:
     """A tile's pixels. ``pixels``: (bands, edge, edge), dtype and bands as the package's input specification asks."""
 
     ref: TileRef
-    pixels: UInt8Array
+    pixels: TileArray
 
 
 @dataclass(frozen=True, slots=True)

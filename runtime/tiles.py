@@ -13,9 +13,9 @@ from typing import Protocol, overload
 import numpy as np
 
 from .errors import FrameError
-from .frame import Frame, Patch, pad_to
+from .frame import BoolArray, Frame, Patch, pad_to
 from .georeference import Box
-from .records import TileOutcome, TileRef, UInt8Array
+from .records import TileArray, TileOutcome, TileRef
 
 Filter = Callable[[Patch], str]
 """Why a tile is not worth inferring, empty if it is."""
@@ -122,11 +122,13 @@ def growing_windows(frame: GrowingFrame, edge_px: int, overlap_px: int = 0) -> I
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Tiles ready for an engine. ``pixels``: (len(refs), bands, edge, edge) uint8. ``left_out``: others, and why."""
+    """Tiles ready for an engine. ``pixels``: (len(refs), bands, edge, edge). ``left_out``: others, and why."""
 
     refs: tuple[TileRef, ...]
-    pixels: UInt8Array
+    pixels: TileArray
     left_out: tuple[TileOutcome, ...] = ()
+    valid: tuple[BoolArray | None, ...] = ()
+    """(edge, edge) of each tile, None where all of its pixels hold data; empty unless it was asked for."""
 
 
 def cut(
@@ -137,15 +139,20 @@ def cut(
     batch: int,
     keep: Filter | None = None,
     beside: Sequence[int] = (),
+    fill: float | None = None,
+    with_valid: bool = False,
 ) -> Iterator[Batch]:
     """Read ``refs`` of ``frame`` in order, up to ``batch`` tiles at a time. Only ``keep`` sees the bands ``beside``.
+
+    ``fill`` takes the place of NaN in float32 tiles; None leaves them.
 
     Tiles that follow each other along a row are read as one strip. ``keep`` may shed a tile, a damaged part of the file
     fails the tiles on it; either way the tile is in some batch's ``left_out``, and no tile is lost. The last batch is
     smaller, and may hold no tile at all where only left-out ones remain.
     """
-    buffer: UInt8Array | None = None
+    buffer: TileArray | None = None
     taken: list[TileRef] = []
+    valid: list[BoolArray | None] = []
     left_out: list[TileOutcome] = []
     for ref, patch in _patches(frame, refs, [*bands, *beside]):
         outcome = patch if isinstance(patch, TileOutcome) else _judge(ref, patch, keep)
@@ -153,15 +160,23 @@ def cut(
             left_out.append(outcome)
             continue
         if buffer is None:
-            buffer = np.empty((batch, len(bands), *outcome.pixels.shape[1:]), dtype=np.uint8)
+            buffer = np.empty((batch, len(bands), *outcome.pixels.shape[1:]), dtype=outcome.pixels.dtype)
         buffer[len(taken)] = outcome.pixels[: len(bands)]
+        if with_valid:
+            valid.append(outcome.valid)
         taken.append(ref)
         if len(taken) == batch:
-            yield Batch(tuple(taken), buffer, tuple(left_out))
-            buffer, taken, left_out = None, [], []
+            yield Batch(tuple(taken), _filled(buffer, fill), tuple(left_out), tuple(valid))
+            buffer, taken, left_out, valid = None, [], [], []
     if taken or left_out:
         pixels = np.empty((0, len(bands), 0, 0), dtype=np.uint8) if buffer is None else buffer[: len(taken)]
-        yield Batch(tuple(taken), pixels, tuple(left_out))
+        yield Batch(tuple(taken), _filled(pixels, fill), tuple(left_out), tuple(valid))
+
+
+def _filled(pixels: TileArray, fill: float | None) -> TileArray:
+    if fill is not None and pixels.dtype.kind == "f":
+        np.nan_to_num(pixels, copy=False, nan=fill)
+    return pixels
 
 
 def skip_empty(min_valid_frac: float = 0.5) -> Filter:

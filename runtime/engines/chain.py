@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import EngineError
-from ..records import FloatArray, UInt8Array
+from ..records import FloatArray, TileArray
 from .engine import Engine
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class EngineChain:
             state = "failed" if self._engine is None else "degraded" if self._reasons else "ready"
             return Health(state, self.provider, "; ".join(self._reasons), self._failed_batch)
 
-    def infer(self, batch: UInt8Array) -> FloatArray:
+    def infer(self, batch: TileArray) -> FloatArray:
         """See ``Engine.infer``."""
         while True:
             engine = self._engine

@@ -9,7 +9,7 @@ import numpy as np
 from exporters.package import ModelPackage
 
 from ..errors import EngineError
-from ..records import FloatArray, UInt8Array
+from ..records import FloatArray, TileArray
 
 
 class Engine(Protocol):
@@ -25,8 +25,8 @@ class Engine(Protocol):
         """What really runs it, such as ``cpu``, ``cuda`` or ``tensorrt``."""
         ...
 
-    def infer(self, batch: UInt8Array) -> FloatArray:
-        """(n, bands, edge, edge) uint8 in, (n, ...) float32 out, NaN included.
+    def infer(self, batch: TileArray) -> FloatArray:
+        """(n, bands, edge, edge) in, uint8 or float32 as the package's input says, (n, ...) float32 out, NaN included.
 
         Raises ``EngineError`` if the run fails.
         """

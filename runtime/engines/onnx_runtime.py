@@ -11,7 +11,7 @@ import numpy as np
 from exporters.package import ModelPackage
 
 from ..errors import EngineError
-from ..records import FloatArray, UInt8Array
+from ..records import FloatArray, TileArray
 from .engine import self_test
 
 PROVIDERS = {
@@ -25,19 +25,22 @@ _INSTALL = "Install it: pip install 'subsolar[cpu]', on a Jetson the vendor's bu
 class OnnxEngine:
     """A session and the shape it was exported for."""
 
-    def __init__(self, session: Any, name: str, provider: str, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, session: Any, name: str, provider: str, shape: tuple[int, int, int], dtype: str = "uint8"
+    ) -> None:
         self._session = session
         self._input: str = session.get_inputs()[0].name
         self._output: str = session.get_outputs()[0].name
         self._shape = shape
+        self._dtype = np.dtype(dtype)
         self.name = name
         self.provider = provider
 
-    def infer(self, batch: UInt8Array) -> FloatArray:
+    def infer(self, batch: TileArray) -> FloatArray:
         """Run one batch; see ``Engine.infer``."""
-        if batch.dtype != np.uint8 or batch.shape[1:] != self._shape or not len(batch):
+        if batch.dtype != self._dtype or batch.shape[1:] != self._shape or not len(batch):
             raise EngineError(
-                f"{self.name} takes uint8 tiles of {self._shape} (bands, rows, columns), not {batch.dtype} "
+                f"{self.name} takes {self._dtype} tiles of {self._shape} (bands, rows, columns), not {batch.dtype} "
                 f"{batch.shape}. Cut tiles as the package's input specification asks."
             )
         try:
@@ -74,7 +77,7 @@ def open_onnx_engine(
     name = f"{package.info.id} v{package.info.version}"
     session = _session(package.read_onnx(provider), name, provider, threads)
     edge = package.info.input.tile_edge_px
-    engine = OnnxEngine(session, name, provider, (len(package.info.bands), edge, edge))
+    engine = OnnxEngine(session, name, provider, (len(package.info.bands), edge, edge), package.info.input.dtype)
     if test:
         self_test(engine, package)
     return engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 
-from ..records import FloatArray, UInt8Array
+from ..records import FloatArray, TileArray
 from .engine import Engine
 
 
@@ -20,7 +20,7 @@ class EnginePool:
         self.name = engines[0].name
         self.provider = engines[0].provider
 
-    def infer(self, batch: UInt8Array) -> FloatArray:
+    def infer(self, batch: TileArray) -> FloatArray:
         """See ``Engine.infer``."""
         engine = self._idle.get()
         try:

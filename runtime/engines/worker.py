@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError
-from ..records import FloatArray, UInt8Array
+from ..records import FloatArray, TileArray
 from .engine import Engine
 
 EngineOpener = Callable[[], Engine]
@@ -46,7 +46,7 @@ class WorkerEngine:
         """How often a worker was lost."""
         self.name, self.provider = self._start()
 
-    def infer(self, batch: UInt8Array) -> FloatArray:
+    def infer(self, batch: TileArray) -> FloatArray:
         """See ``Engine.infer``."""
         with self._lock:
             if self._closed:
@@ -71,7 +71,7 @@ class WorkerEngine:
         """Of the worker, while there is one."""
         return None if self._process is None else self._process.pid
 
-    def _once_more(self, batch: UInt8Array, first: str) -> FloatArray:
+    def _once_more(self, batch: TileArray, first: str) -> FloatArray:
         self.restarts += 1
         try:
             self._start()
@@ -84,7 +84,7 @@ class WorkerEngine:
                 "Use smaller batches, a longer deadline or another provider."
             ) from second
 
-    def _ask(self, batch: UInt8Array) -> FloatArray:
+    def _ask(self, batch: TileArray) -> FloatArray:
         if self._pipe is None:
             self._start()
         shared = self._room_for(batch.nbytes)

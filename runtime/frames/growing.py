@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FrameError
-from ..frame import Patch, read_square
+from ..frame import BoolArray, Patch, read_square
 from ..georeference import Box, pixel_size_m
-from ..records import UInt8Array
+from ..records import TileArray
 from .lines import ByteSource, StreamCounts, StreamHeader, read_header, read_lines
-from .scaling import to_uint8
+from .scaling import Physical, to_uint8
 
 MAX_GAP_LINE = 100_000
 """A jump in line numbers beyond this is taken for damage."""
@@ -38,7 +38,9 @@ class LineFrame:
         reorder_line: int = 16,
         drop: bool = False,
         owns_source: bool = False,
+        tile_dtype: str = "uint8",
     ) -> None:
+        self.tile_dtype = tile_dtype
         self._header = read_header(source)
         self._counts = StreamCounts()
         self._buffer_line = buffer_line
@@ -135,12 +137,14 @@ class LineFrame:
         raw = self._lines[:, slots, box.col_px : box.col_px + box.cols_px][list(bands)]
         present = self._present[slots]
         valid = None if present.all() else np.repeat(present[:, None], box.cols_px, axis=1)
+        if self.tile_dtype == "float32":
+            return _physical(raw, valid)
         pixels = to_uint8(raw, self._header.value_range)
         if valid is not None:
             pixels[:, ~present] = 0
         return Patch(pixels, valid)
 
-    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> UInt8Array:
+    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> TileArray:
         """A square tile; see ``Frame.read``."""
         return read_square(self, row_px, col_px, edge_px, bands).pixels
 
@@ -211,3 +215,12 @@ class LineFrame:
         slots = np.arange(self._ready, fixed) % self._buffer_line
         self._counts.missing += int(np.count_nonzero(~self._present[slots]))
         self._ready = fixed
+
+
+def _physical(raw: NDArray[Any], valid: BoolArray | None) -> Patch:
+    """Lines as they were sent; those that never came are NaN."""
+    count = len(raw)
+    values = Physical((1.0,) * count, (0.0,) * count, None).of(raw, range(count))
+    if valid is not None:
+        values[:, ~valid] = np.nan
+    return Patch(values, valid)

@@ -1,4 +1,4 @@
-"""GeoTIFF, PNG, JPEG and JPEG 2000 files as frames, read by rasterio one window at a time."""
+"""GeoTIFF, PNG, JPEG, JPEG 2000 and ENVI files as frames, read by rasterio one window at a time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ..errors import FrameError
 from ..frame import BoolArray, Patch, read_square
 from ..gdal import gdal_errors, grow_cache, one_line
 from ..georeference import Box
-from ..records import UInt8Array
+from ..records import TileArray, UInt8Array
 from .bands import canonical_name, name_bands
+from .envi import envi_data
 from .jpeg2000 import check_jpeg2000
 from .placing import place
-from .scaling import to_uint8
+from .scaling import TILE_DTYPES, Physical, to_uint8
 
 RANGE_TAG = "SUBSOLAR_RANGE"
 """Dataset tag ``LOW,HIGH``: the stored values that become 0 and 255."""
@@ -41,10 +42,19 @@ class RasterFrame:
     """One open file. Not for use by two threads at once: open it twice instead."""
 
     def __init__(
-        self, dataset: Any, file: Path, frame_id: str, names: tuple[str, ...], scale: tuple[float, float] | None
+        self,
+        dataset: Any,
+        file: Path,
+        frame_id: str,
+        names: tuple[str, ...],
+        scale: tuple[float, float] | None,
+        tile_dtype: str = "uint8",
     ) -> None:
         self._dataset = dataset
-        self._scale = scale
+        self.file = file
+        self.value_range = scale
+        """Stored values that are 0 and 255; None where stored bytes are, or nothing is known."""
+        self.tile_dtype = tile_dtype
         self._palette = _palette(dataset)
         self.frame_id = frame_id
         self.bands = names
@@ -54,21 +64,35 @@ class RasterFrame:
         self.georeference, self.gsd_m = place(dataset, frame_id, file)
         self.captured_unix_s = _captured_unix_s(dataset)
         self._mask = _mask_kind(dataset, names)
-        self._nodata: float | None = dataset.nodata
+        self.nodata: float | None = dataset.nodata
+        self._physical = Physical(tuple(dataset.scales), tuple(dataset.offsets), dataset.nodata)
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
-        """Pixels of a window as uint8; see ``Frame.window``."""
+        """Pixels of a window; see ``Frame.window``."""
+        return self._read(self._dataset, box, bands, None)
+
+    def small(self, bands: Sequence[int], rows_px: int, cols_px: int) -> Patch:
+        """The whole frame in (rows, cols), decimated while reading."""
+        return self._read(self._dataset, Box(0, 0, self.height_px, self.width_px), bands, (rows_px, cols_px))
+
+    def warped(self, crs_wkt: str, affine: Sequence[float], width_px: int, height_px: int, method: str) -> Warped:
+        """This frame on another grid, resampled window by window by ``method``: ``bilinear``, ``average``."""
+        return Warped(self, crs_wkt, affine, width_px, height_px, method)
+
+    def _read(self, dataset: Any, box: Box, bands: Sequence[int], shape: tuple[int, int] | None) -> Patch:
+        """Pixels of a window of ``dataset``, this file's own or a warped view of it, decimated to ``shape``."""
         from rasterio.windows import Window
 
         window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
+        asked = {"window": window} if shape is None else {"window": window, "out_shape": shape}
         try:
             if self._palette is not None:
-                return Patch(_expand(self._dataset.read(1, window=window), self._palette, bands))
-            return self._decode(window, [band + 1 for band in bands])
+                return self._expanded(dataset.read(1, **asked), bands)
+            return self._decode(dataset, asked, bands)
         except gdal_errors() as error:
             raise FrameError(_broken(self.frame_id, box, error)) from error
 
-    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> UInt8Array:
+    def read(self, row_px: int, col_px: int, edge_px: int, bands: Sequence[int]) -> TileArray:
         """A square tile; see ``Frame.read``."""
         return read_square(self, row_px, col_px, edge_px, bands).pixels
 
@@ -82,19 +106,70 @@ class RasterFrame:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decode(self, window: Any, numbers: list[int]) -> Patch:
-        """Read the numbered bands (from 1), and what says which of their pixels are valid."""
-        if self._mask == "alpha":
-            alpha = self.bands.index("alpha") + 1
-            raw = self._dataset.read([*numbers, alpha], window=window)
-            return Patch(to_uint8(raw[:-1], self._scale), raw[-1] > 0)
-        raw = self._dataset.read(numbers, window=window)
+    def _expanded(self, indexed: NDArray[Any], bands: Sequence[int]) -> Patch:
+        assert self._palette is not None
+        return Patch(_expand(indexed, self._palette, bands).astype(self.tile_dtype, copy=False))
+
+    def _decode(self, dataset: Any, asked: dict[str, Any], bands: Sequence[int]) -> Patch:
+        """Read bands, and what says which of their pixels are valid."""
+        numbers = [band + 1 for band in bands]
+        masked = dataset is not self._dataset  # a warped view says by an alpha band of its own what it knows
+        if masked or self._mask == "alpha":
+            alpha = dataset.count if masked else self.bands.index("alpha") + 1
+            raw = dataset.read([*numbers, alpha], **asked)
+            return self._patch(raw[:-1], bands, raw[-1] > 0)
+        raw = dataset.read(numbers, **asked)
         valid: BoolArray | None = None
         if self._mask == "nodata":
-            valid = _differs(raw, self._nodata)
+            valid = _differs(raw, self.nodata)
         elif self._mask == "stored":
-            valid = self._dataset.dataset_mask(window=window) > 0
-        return Patch(to_uint8(raw, self._scale), valid)
+            valid = dataset.dataset_mask(**asked) > 0
+        return self._patch(raw, bands, valid)
+
+    def _patch(self, raw: NDArray[Any], bands: Sequence[int], valid: BoolArray | None) -> Patch:
+        if self.tile_dtype == "uint8":
+            return Patch(to_uint8(raw, self.value_range), valid)
+        values = self._physical.of(raw, bands)
+        if valid is not None:
+            values[:, ~valid] = np.nan
+        present: BoolArray = np.any(~np.isnan(values), axis=0)
+        return Patch(values, None if present.all() else present)
+
+
+class Warped:
+    """A frame's pixels on another grid. Holds GDAL's warp memory (64 MiB at most) and no scene."""
+
+    def __init__(
+        self, frame: RasterFrame, crs_wkt: str, affine: Sequence[float], width_px: int, height_px: int, method: str
+    ) -> None:
+        from rasterio.crs import CRS
+        from rasterio.enums import Resampling
+        from rasterio.transform import Affine
+        from rasterio.vrt import WarpedVRT
+
+        self._frame = frame
+        source, has_alpha = frame._dataset, frame._mask == "alpha"
+        try:
+            self._view = WarpedVRT(
+                source,
+                crs=CRS.from_user_input(crs_wkt),
+                transform=Affine(*affine),
+                width=width_px,
+                height=height_px,
+                resampling=Resampling[method],
+                add_alpha=not has_alpha,
+                warp_mem_limit=64,
+            )
+        except gdal_errors() as error:
+            raise FrameError(f"{frame.frame_id} cannot be laid on another grid: {one_line(error)}.") from error
+
+    def window(self, box: Box, bands: Sequence[int]) -> Patch:
+        """Pixels of a window of the other grid; beyond the frame they are not valid."""
+        return self._frame._read(self._view, box, bands, None)
+
+    def close(self) -> None:
+        """Release the view; the frame stays open."""
+        self._view.close()
 
 
 def open_frame(
@@ -103,11 +178,16 @@ def open_frame(
     frame_id: str | None = None,
     band_names: Sequence[str] = (),
     value_range: tuple[float, float] | None = None,
+    tile_dtype: str = "uint8",
 ) -> RasterFrame:
     """Open an image file. ``band_names`` and ``value_range`` (stored values for 0 and 255) overrule what it says.
 
-    Raises ``FrameError`` for what is no image, cannot be decoded, or is not uint8 and says no value range.
+    ``tile_dtype``: ``uint8``, or ``float32`` for physical values (stored ones by the file's scale and offset), NaN
+    where a band holds no data. Raises ``FrameError`` for what is no image, cannot be decoded, or, where uint8 is asked
+    for, is not uint8 and says no value range.
     """
+    if tile_dtype not in TILE_DTYPES:
+        raise FrameError(f"Tiles of {tile_dtype} cannot be read. Packages may take {' or '.join(TILE_DTYPES)}.")
     file = Path(path)
     name = frame_id or file.stem
     dataset = _open(file)
@@ -116,7 +196,8 @@ def open_frame(
             _check_size(dataset, file)
             grow_cache(dataset.width * dataset.count * np.dtype(dataset.dtypes[0]).itemsize)
             names = _names(dataset, band_names, file)
-            return RasterFrame(dataset, file, name, names, _scale(dataset, value_range, file))
+            scale = _scale(dataset, value_range, file, needed=tile_dtype == "uint8")
+            return RasterFrame(dataset, file, name, names, scale, tile_dtype)
     except BaseException:
         dataset.close()
         raise
@@ -128,12 +209,13 @@ def _open(file: Path) -> Any:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    driver = _driver(file)
+    data = envi_data(file)
+    driver = "ENVI" if data is not None else _driver(file)
     if driver == "JP2OpenJPEG":
         check_jpeg2000(file)
     with _refusing(file), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(str(file.resolve()), driver=driver)
+        return rasterio.open(str((data or file).resolve()), driver=driver)
 
 
 def _driver(file: Path) -> str:
@@ -145,7 +227,8 @@ def _driver(file: Path) -> str:
         if start.startswith(magic):
             return driver
     raise FrameError(
-        f"{file} is no GeoTIFF, PNG, JPEG or JPEG 2000 (it starts with {start[:4]!r}). Convert it to GeoTIFF."
+        f"{file} is no GeoTIFF, PNG, JPEG, JPEG 2000 or ENVI image (it starts with {start[:4]!r}). "
+        "Convert it to GeoTIFF."
     )
 
 
@@ -186,7 +269,7 @@ def _names(dataset: Any, given: Sequence[str], file: Path) -> tuple[str, ...]:
     return tuple(canonical_name(name) for name in given)
 
 
-def _scale(dataset: Any, given: tuple[float, float] | None, file: Path) -> tuple[float, float] | None:
+def _scale(dataset: Any, given: tuple[float, float] | None, file: Path, *, needed: bool) -> tuple[float, float] | None:
     """The value range to map to 0..255, None where stored bytes are taken as they are."""
     dtypes = set(dataset.dtypes)
     if len(dtypes) > 1 or "complex" in dataset.dtypes[0]:
@@ -196,7 +279,7 @@ def _scale(dataset: Any, given: tuple[float, float] | None, file: Path) -> tuple
         given = _parse_range(text, file)
     if given is not None and not (math.isfinite(given[0]) and math.isfinite(given[1]) and given[0] < given[1]):
         raise FrameError(f"The value range {given} of {file} is empty. Give LOW,HIGH with LOW below HIGH.")
-    if given is None and dtypes != {"uint8"}:
+    if needed and given is None and dtypes != {"uint8"}:
         raise FrameError(
             f"{file} stores {dataset.dtypes[0]} and has no {RANGE_TAG} tag, so its scale to 0..255 is unknown. "
             f"Set the tag {RANGE_TAG}=LOW,HIGH or give the value range."

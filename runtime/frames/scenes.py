@@ -46,7 +46,7 @@ class SceneSource:
 
     def __init__(self, scenes: Sequence[Scene]) -> None:
         self._scenes = {scene.frame_id: scene for scene in scenes}
-        self._open: dict[str, RasterFrame] = {}
+        self._open: dict[tuple[str, str], RasterFrame] = {}
         self._labelled: dict[str, list[TileRef]] = {}
         for scene in scenes:
             for ref in scene.labelled:
@@ -61,14 +61,14 @@ class SceneSource:
             raise FrameError(f"There are no scenes in {folder}. Give a folder of GeoTIFF, PNG or JPEG files.")
         return cls([read_scene(path) for path in files])
 
-    def frame(self, frame_id: str) -> RasterFrame:
-        """The open frame that a tile's ``frame_id`` names, whichever look at it."""
+    def frame(self, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame:
+        """The open frame that a tile's ``frame_id`` names, whichever look at it, with tiles of ``tile_dtype``."""
         name = frame_id.split("@", 1)[0]
         if name not in self._scenes:
             raise FrameError(f"There is no scene {name!r}. Use one of {sorted(self._scenes)}.")
-        if name not in self._open:
-            self._open[name] = open_frame(self._scenes[name].path)
-        return self._open[name]
+        if (name, tile_dtype) not in self._open:
+            self._open[name, tile_dtype] = open_frame(self._scenes[name].path, tile_dtype=tile_dtype)
+        return self._open[name, tile_dtype]
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
@@ -100,14 +100,14 @@ class SceneSource:
         return _take(windows, count, rng)
 
     def read(
-        self, refs: Sequence[TileRef], bands: Sequence[str], *, keep: Filter | None = None
+        self, refs: Sequence[TileRef], bands: Sequence[str], *, keep: Filter | None = None, tile_dtype: str = "uint8"
     ) -> tuple[list[Tile], list[TileOutcome]]:
         """Pixels of ``refs`` in order, and an outcome for each tile that ``keep`` sheds or that cannot be read."""
         tiles: list[Tile] = []
         left_out: list[TileOutcome] = []
         for run in _same_frame(refs):
             try:
-                frame = self.frame(run[0].frame_id)
+                frame = self.frame(run[0].frame_id, tile_dtype)
                 positions = choose_bands(frame.bands, bands, frame.frame_id)
             except FrameError as error:
                 left_out += [TileOutcome(ref, "failed", str(error)) for ref in run]

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ..errors import FrameError
 from ..plugins import find_plugin
+from .envi import is_envi_header
 from .growing import LineFrame
 from .lines import MAGIC
 from .raster import RasterFrame, open_frame
@@ -45,7 +46,7 @@ def expand(given: Iterable[Path]) -> list[Path]:
 
 def _expand_one(item: Path) -> Sequence[Path]:
     if item.is_dir():
-        found = sorted(path for path in item.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
+        found = sorted(path for path in item.iterdir() if path.is_file() and _is_scene(path))
         if not found:
             raise FrameError(f"There are no scenes in {item}. Give a folder of {', '.join(ENDINGS)} files.")
         return found
@@ -57,6 +58,10 @@ def _expand_one(item: Path) -> Sequence[Path]:
     except (OSError, UnicodeDecodeError) as error:
         raise FrameError(f"The list {listed} cannot be read: {error}. Give a text file with a path a line.") from error
     return [listed.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _is_scene(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS or is_envi_header(path)
 
 
 def _from_plugin(item: Path) -> Sequence[Path]:
@@ -77,16 +82,18 @@ def open_any(
     band_names: Sequence[str] = (),
     value_range: tuple[float, float] | None = None,
     buffer_line: int = 2048,
+    tile_dtype: str = "uint8",
 ) -> AnyFrame:
     """Open an image or a line stream, whichever its first bytes say; a named pipe is a stream that a sensor writes.
 
+    ``tile_dtype``: what its tiles are, ``uint8`` or ``float32`` (physical values); as the package's input asks.
     Raises ``FrameError``.
     """
     if not path.is_fifo() and not _is_stream(path):
-        return open_frame(path, band_names=band_names, value_range=value_range)
+        return open_frame(path, band_names=band_names, value_range=value_range, tile_dtype=tile_dtype)
     source = path.open("rb", buffering=0)
     try:
-        return LineFrame(source, buffer_line=buffer_line, owns_source=True)
+        return LineFrame(source, buffer_line=buffer_line, owns_source=True, tile_dtype=tile_dtype)
     except FrameError as error:
         source.close()
         raise FrameError(f"{path}: {error}") from error

@@ -22,7 +22,7 @@ from runtime.tiles import cut, skip_empty, tile_grid
 class ArrayFrame:
     """A frame in memory. ``damaged`` rows cannot be read."""
 
-    dtype = "uint8"
+    dtype = tile_dtype = "uint8"
     gsd_m = None
     georeference = None
     captured_unix_s = None
