@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from exporters.package import ModelPackage
 from power_sim.slot import SlotState
 
-from .engines import MemoryBudget, expected_byte, open_onnx_engine
+from .answers import Reader, View, ViewOf, When, reader_of
+from .engines import Engine, MemoryBudget, expected_byte, open_engine
+from .errors import EngineError, FrameError
+from .frames import choose_bands
 from .frames.scenes import SceneSource
-from .georeference import Box, footprints
-from .records import Footprint, Product, Tile, TileOutcome, TileRef
-from .tasks import Classifier
+from .georeference.rings import Float64Array
+from .infer import make_task
+from .records import Product, Tile, TileOutcome, TileRef, UInt8Array
+
+WORTH_MIN = 1e-9
+"""Of a tile whose slot has no worth but was chosen to be worked on all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedNetwork:
-    """A verified package with its engine running."""
+    """A verified package with its engine running, whatever its task."""
 
     package: ModelPackage
-    classifier: Classifier
+    engine: Engine
+    reader: Reader
 
     @property
     def tile_edge_px(self) -> int:
@@ -34,48 +43,46 @@ class LoadedNetwork:
         """The bands that the package wants, in order."""
         return self.package.info.bands
 
-    def answer(
-        self, tiles: Sequence[Tile], places: Sequence[Footprint | None], state: SlotState
-    ) -> tuple[list[Product], list[TileOutcome]]:
-        """Infer ``tiles``; each comes back as a product (done) or as a failed outcome."""
-        if not tiles:
-            return [], []
-        products, outcomes = self.classifier.answer(
-            [tile.ref for tile in tiles],
-            np.stack([tile.pixels for tile in tiles]),
-            slot=state.slot,
-            captured_unix_s=state.start_unix_s,
-            footprints=places,
-        )
-        worth = state.value_per_correct  # what lies below decides what a right answer is worth here
-        return [replace(product, value=product.value * worth) for product in products], outcomes
+    def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
+        """Infer one batch; a run that fails, or an answer that is none, fails its tiles and nothing else."""
+        refs = [tile.ref for tile in tiles]
+        if not refs:
+            return None, []
+        try:
+            raw = self.engine.infer(np.stack([tile.pixels for tile in tiles]))
+            return self.reader.read(refs, raw, view)
+        except EngineError as error:
+            return None, [TileOutcome(ref, "failed", str(error)) for ref in refs]
+
+    def products(self, findings: Sequence[Any], view: ViewOf, state: SlotState) -> list[Product]:
+        """Return the products of a slot; what lies below decides what a right answer is worth."""
+        found = [one for one in findings if one is not None]
+        products = self.reader.products(found, view, When(state.slot, state.start_unix_s))
+        return [replace(product, value=product.value * state.value_per_correct) for product in products]
 
 
 def load_networks(
     packages: Mapping[str, ModelPackage],
     *,
     threads: int,
-    class_value: Mapping[str, float],
     memory: MemoryBudget | None = None,
     batch_tile: int = 32,
+    opener: Callable[[ModelPackage], Engine] | None = None,
 ) -> dict[str, LoadedNetwork]:
-    """Open an engine per package and run its golden tiles.
+    """Open an engine per package, run its golden tiles, and give it the task that fits its output.
 
     ``memory`` bounds what all of them may take at ``batch_tile`` tiles a batch. Raises ``EngineError``, before anything
-    is loaded, where they do not fit together.
+    is loaded, where they do not fit together. ``opener`` replaces ONNX Runtime on the CPU.
     """
-    for package in packages.values():
+    for name, package in packages.items():
         if memory is not None:
-            memory.take(package.info.id, expected_byte(package, batch_tile))
-    return {
-        name: LoadedNetwork(
-            package=package,
-            classifier=Classifier(
-                engine=open_onnx_engine(package, threads=threads), package=package, class_value=class_value
-            ),
-        )
-        for name, package in packages.items()
-    }
+            memory.take(f"{name}/{package.info.id}", expected_byte(package, batch_tile))
+    start = opener or partial(open_engine, threads=threads)
+    return {name: _loaded(package, start(package)) for name, package in packages.items()}
+
+
+def _loaded(package: ModelPackage, engine: Engine) -> LoadedNetwork:
+    return LoadedNetwork(package=package, engine=engine, reader=reader_of(make_task(package, engine)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,34 +97,37 @@ class SceneTiles:
     """Class weights by ground cover; a cover without any shows all classes alike."""
     seed: int
     unlabelled_frac: float = 0.125
-    _rings: dict[tuple[str, int, int, int], Footprint | None] = field(default_factory=dict)
 
     def draw(self, state: SlotState, count: int, edge_px: int) -> Sequence[TileRef]:
-        """Return ``count`` windows; raises ``FrameError`` where no scene shows what the cover asks for."""
+        """Return ``count`` windows; raises ``FrameError`` where no scene shows what the cover asks for.
+
+        Scenes whose labels are of tiles of another size serve networks of ``edge_px`` without their labels.
+        """
         rng = np.random.default_rng([self.seed, state.slot])
         mix = self.mixes.get(state.cover) or dict.fromkeys(self.scenes.classes, 1.0)
         plain = int(rng.binomial(count, self.unlabelled_frac)) if self.scenes.unlabelled else 0
         labelled = self.scenes.draw(mix, count - plain, rng)
+        if any(ref.edge_px != edge_px for ref in labelled):
+            return self.scenes.draw_unlabelled(count, edge_px, rng)
         return [*labelled, *(self.scenes.draw_unlabelled(plain, edge_px, rng) if plain else ())]
+
+    def worth(self, refs: Sequence[TileRef], state: SlotState) -> Float64Array:
+        """Return what a right answer is worth, alike for all tiles of a slot."""
+        return np.full(len(refs), max(state.value_per_correct, WORTH_MIN))
 
     def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles that could be read, and an outcome for each that could not."""
         return self.scenes.read(refs, bands)
 
-    def place(self, tiles: Sequence[Tile]) -> list[Footprint | None]:
-        """Return each tile's ground polygon, computed once per window."""
-        new: dict[str, list[TileRef]] = {}
-        for tile in tiles:
-            if _window(tile.ref) not in self._rings:
-                new.setdefault(_window(tile.ref)[0], []).append(tile.ref)
-        for name, refs in new.items():
-            georeference = self.scenes.frame(name).georeference
-            boxes = [Box(ref.row_px, ref.col_px, ref.edge_px, ref.edge_px) for ref in refs]
-            rings = [None] * len(refs) if georeference is None else footprints(georeference, boxes)
-            self._rings.update(zip(map(_window, refs), rings, strict=True))
-        return [self._rings[_window(tile.ref)] for tile in tiles]
+    def view(self, frame_id: str) -> View:
+        """Return size and place of a scene."""
+        frame = self.scenes.frame(frame_id)
+        return View(frame.width_px, frame.height_px, frame.georeference)
 
-
-def _window(ref: TileRef) -> tuple[str, int, int, int]:
-    """Return the window whichever look at its frame it is."""
-    return ref.frame_id.split("@", 1)[0], ref.row_px, ref.col_px, ref.edge_px
+    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
+        """Return the pixels of a window, ``None`` where they cannot be read."""
+        try:
+            frame = self.scenes.frame(ref.frame_id)
+            return frame.read(ref.row_px, ref.col_px, ref.edge_px, choose_bands(frame.bands, bands, frame.frame_id))
+        except FrameError:
+            return None

@@ -17,7 +17,9 @@ from power_sim.scenario import Scenario, load_scenario
 from power_sim.simulator import Simulator
 from power_sim.slot import Option, SlotState, Work
 
+from .downlink.links import BudgetedLink
 from .downlink.session import DownlinkSession, PassReport
+from .engines import MemoryBudget, machine_limit_byte
 from .errors import RunStopped
 from .exports import check_formats, write_exports
 from .flight import Flight, ReplayOptions
@@ -33,7 +35,7 @@ from .pool import measured_pool
 from .records import SlotRecord
 from .report import render_report
 from .results import REPORT, SUMMARY, ResultFiles, summarise, table_of
-from .slot_loop import Inference, SlotLoop
+from .slot_loop import Inference, ReckonedPace, SlotLoop
 from .store import ProductStore
 
 EMPTY = "the battery ran empty"
@@ -68,7 +70,8 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
         files = stack.enter_context(ResultFiles.create(options.out))
         store = stack.enter_context(ProductStore(files.store if options.infer else IN_MEMORY))
         ground = stack.enter_context(GroundProcess.start(files.ground))
-        contact = Contact(DownlinkSession(store, ground.connect()))
+        link = BudgetedLink(ground.connect())
+        contact = Contact(DownlinkSession(store, link), link)
         with stop_on_signals() as stopped:  # a flag, looked at between slots: an exception could get lost in a library
             for record in records(build_loop(kit, store, contact), kit.simulator, progress, stopped):
                 files.append(record)
@@ -111,7 +114,9 @@ def equip(options: ReplayOptions) -> Iterator[Kit]:
             packages=packages,
             scenes=scenes,
             policy=policy,
-            networks=load_networks(packages if options.infer else {}, threads=options.threads, class_value={}),
+            networks=load_networks(
+                packages if options.infer else {}, threads=options.threads, memory=MemoryBudget(machine_limit_byte())
+            ),
             simulator=Simulator(scenario, options.seed, orbits=options.orbits),
         )
 
@@ -173,6 +178,7 @@ def build_loop(kit: Kit, store: ProductStore, contact: Contact) -> SlotLoop:
         store=store,
         downlink=contact,
         monotonic_s=time.perf_counter,
+        pace=ReckonedPace(),
         tiles_per_slot=options.tiles_per_slot,
     )
 
@@ -181,7 +187,7 @@ def build_loop(kit: Kit, store: ProductStore, contact: Contact) -> SlotLoop:
 class ExpectedLoop(SlotLoop):
     """Flies without looking at a tile: what the shield admits counts as done, at the joules of the profiles."""
 
-    def infer(self, state: SlotState, option: Option | None, tile: int) -> Inference:
+    def infer(self, state: SlotState, option: Option | None, tile: int, end_s: float) -> Inference:
         """Return nothing."""
         return Inference([], [], 0.0, 0.0)
 
@@ -201,11 +207,13 @@ class Contact:
     """A downlink session that keeps what each pass did for the report."""
 
     session: DownlinkSession
+    link: BudgetedLink
     passes: list[PassReport] = field(default_factory=list)
 
-    def run_pass(self, slot: int, budget_byte: int) -> PassReport:
-        """Send within ``budget_byte`` and note the outcome."""
-        report = self.session.run_pass(slot, budget_byte)
+    def run_pass(self, slot: int, budget_byte: int, unix_s: float) -> PassReport:
+        """Send within ``budget_byte``, which the link keeps to, and note the outcome."""
+        self.link.grant(budget_byte)
+        report = self.session.run_pass(slot, budget_byte, unix_s=unix_s)
         if budget_byte > 0:
             self.passes.append(report)
         return report

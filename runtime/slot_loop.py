@@ -6,22 +6,31 @@ Everything that differs between the two (clock, world, tiles, engines, meter, li
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from policies.decision import Admitted, Policy
 from policies.shield import Shield
 from power_sim.simulator import Outcome
 from power_sim.slot import Option, SlotState, Work
 
+from .answers import View, ViewOf
 from .downlink.session import PassReport
+from .georeference.rings import Float64Array
 from .meters import PowerMeter
-from .records import Footprint, Product, SlotRecord, Tile, TileOutcome, TileRef
+from .pipeline.admission import Deadline, admit_tiles
+from .records import Product, SlotRecord, Tile, TileOutcome, TileRef, UInt8Array
 from .store import ProductStore
 
 KELVIN_AT_0_C = 273.15
+ROUNDING = 1 + 1e-9
+"""What the shield has admitted must fit again when its tiles are added up one by one."""
+Look = Callable[[TileRef, Sequence[str]], UInt8Array | None]
+"""The pixels (bands, edge, edge) of a window, ``None`` where they cannot be had."""
 
 
 class World(Protocol):
@@ -47,8 +56,16 @@ class TileSource(Protocol):
         """Return the tiles that could be read, and an outcome for each that could not."""
         ...
 
-    def place(self, tiles: Sequence[Tile]) -> list[Footprint | None]:
-        """Return where each tile lies on the ground, ``None`` where its frame has no georeference."""
+    def worth(self, refs: Sequence[TileRef], state: SlotState) -> Float64Array:
+        """Return what a right answer about each window is worth, (n,)."""
+        ...
+
+    def view(self, frame_id: str) -> View:
+        """Return size and place of a frame that tiles were drawn from."""
+        ...
+
+    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
+        """Return the pixels of a window once more, for a picture; ``None`` where they cannot be had."""
         ...
 
 
@@ -65,10 +82,12 @@ class Network(Protocol):
         """The bands it wants, in order."""
         ...
 
-    def answer(
-        self, tiles: Sequence[Tile], places: Sequence[Footprint | None], state: SlotState
-    ) -> tuple[list[Product], list[TileOutcome]]:
-        """Infer ``tiles``; each comes back as a product (done) or as a failed outcome."""
+    def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
+        """Infer one batch; return what it says, in the network's own words, and how each tile ended."""
+        ...
+
+    def products(self, findings: Sequence[Any], view: ViewOf, state: SlotState) -> list[Product]:
+        """Return the products of all that a slot's batches said."""
         ...
 
 
@@ -83,9 +102,72 @@ class Meter(PowerMeter, Protocol):
 class Downlink(Protocol):
     """Sends what is worth most within a slot's contact."""
 
-    def run_pass(self, slot: int, budget_byte: int) -> PassReport:
-        """Send products worth most per byte until ``budget_byte`` is used."""
+    def run_pass(self, slot: int, budget_byte: int, unix_s: float) -> PassReport:
+        """Send products worth most per byte until ``budget_byte`` is used; packets carry the time ``unix_s``."""
         ...
+
+
+class Pace(Protocol):
+    """The clock that a slot's deadline is held against: the real one aboard, a reckoned one in a replay."""
+
+    @property
+    def margin_frac(self) -> float:
+        """How much longer than forecast a batch may take."""
+        ...
+
+    def now_s(self) -> float:
+        """Seconds since a fixed, arbitrary start."""
+        ...
+
+    def spend(self, tile: int, time_s_per_tile: float) -> None:
+        """Account for ``tile`` tiles; a clock that runs by itself has nothing to do here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RealPace:
+    """Time as it passes."""
+
+    monotonic_s: Callable[[], float]
+    margin_frac: float = 0.2
+
+    def now_s(self) -> float:
+        """See ``Pace``."""
+        return self.monotonic_s()
+
+    def spend(self, tile: int, time_s_per_tile: float) -> None:
+        """See ``Pace``."""
+
+
+@dataclass(slots=True)
+class ReckonedPace:
+    """Time as the profiles say it passes, so that a replay decides alike on every machine."""
+
+    margin_frac: float = -1e-9  # what the shield admitted fits, however the tiles add up
+    _now_s: float = 0.0
+
+    def now_s(self) -> float:
+        """See ``Pace``."""
+        return self._now_s
+
+    def spend(self, tile: int, time_s_per_tile: float) -> None:
+        """See ``Pace``."""
+        self._now_s += tile * time_s_per_tile
+
+
+class Pictures(Protocol):
+    """Takes pictures of what was found, to send with what a pass has left over."""
+
+    def offer(self, products: Sequence[Product], look: Look) -> None:
+        """Choose among a slot's products and queue pictures of them."""
+        ...
+
+
+class NoPictures:
+    """Sends none."""
+
+    def offer(self, products: Sequence[Product], look: Look) -> None:
+        """See ``Pictures``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +209,9 @@ class SlotLoop:
     store: ProductStore
     downlink: Downlink
     monotonic_s: Callable[[], float]
+    """Measures how long inference took; decides nothing."""
+    pace: Pace
+    pictures: Pictures = field(default_factory=NoPictures)
     batch_tile: int = 32
     tiles_per_slot: int | None = None
     """Infer at most this many of the admitted tiles and scale counts and joules; ``None`` infers all."""
@@ -137,15 +222,17 @@ class SlotLoop:
 
     def fly_slot(self) -> SlotRecord:
         """Fly one slot and return its line. Products are durable before anything is sent."""
+        start_s = self.pace.now_s()
         state = self.world.observe()
         admitted = self.shield.admit(state, self.policy)
         option = None if admitted.decision.option_index is None else state.options[admitted.decision.option_index]
-        took = self.infer(state, option, admitted.work.tile)
+        took = self.infer(state, option, admitted.work.tile, start_s + state.time_budget_s)
         work = self.scaled(admitted.work, took)
         outcome = self.world.advance(work, option)
         record = slot_record(state, admitted, option, work, outcome, took, self.meter.kind)
         self.store.commit_slot(record, [*took.outcomes, *self.shed()], took.products)
-        report = self.downlink.run_pass(state.slot, state.downlink_byte)
+        self.pictures.offer(took.products, self.source.look)
+        report = self.downlink.run_pass(state.slot, state.downlink_byte, state.start_unix_s)
         record = replace(
             record,
             sent_byte=report.sent_byte,
@@ -155,25 +242,51 @@ class SlotLoop:
         self.store.amend_slot(record)
         return record
 
-    def infer(self, state: SlotState, option: Option | None, tile: int) -> Inference:
-        """Cut and infer the slot's tiles, or the sample of them."""
+    def infer(self, state: SlotState, option: Option | None, tile: int, end_s: float) -> Inference:
+        """Cut and infer the slot's tiles, or the sample of them, the most valuable first, until ``end_s`` at most."""
         wanted = tile if self.tiles_per_slot is None else min(tile, self.tiles_per_slot)
         if option is None or wanted == 0:
             return Inference([], [], 0.0, 0.0)
         network = self.networks[option.model]
         start_j, start_s = self.meter.energy_j(), self.monotonic_s()
-        products: list[Product] = []
+        findings: list[Any] = []
         outcomes: list[TileOutcome] = []
-        refs = self.source.draw(state, wanted, network.tile_edge_px)
-        for first in range(0, len(refs), self.batch_tile):
-            if not self.may_go_on():
-                break
-            tiles, unread = self.source.read(refs[first : first + self.batch_tile], network.bands)
-            answers, ended = network.answer(tiles, self.source.place(tiles), state)
+        for refs in self.batches(self.chosen(state, option, wanted, network.tile_edge_px), option, end_s):
+            tiles, unread = self.source.read(refs, network.bands)
+            found, ended = network.answer(tiles, self.source.view)
             self.meter.spend(len(tiles), option.energy_j)
-            products += answers
+            self.pace.spend(len(tiles), option.time_s)
+            findings.append(found)
             outcomes += [*unread, *ended]
+        products = network.products(findings, self.source.view, state)
         return Inference(products, outcomes, self.meter.energy_j() - start_j, self.monotonic_s() - start_s)
+
+    def chosen(self, state: SlotState, option: Option, wanted: int, edge_px: int) -> list[TileRef]:
+        """Return at most ``wanted`` of the tiles on offer: those worth most that joules and seconds allow."""
+        refs = self.source.draw(state, wanted, edge_px)
+        each = np.ones(len(refs))
+        choice = admit_tiles(
+            self.source.worth(refs, state),
+            each * option.energy_j,
+            each * option.time_s,
+            budget_j=(min(state.budget_j, state.heat_budget_j) - option.awake_j) * ROUNDING,
+            budget_s=state.time_budget_s * ROUNDING,
+        )
+        return [refs[at] for at in choice.do[:wanted].tolist()]
+
+    def batches(self, refs: Sequence[TileRef], option: Option, end_s: float) -> Iterator[Sequence[TileRef]]:
+        """Hand out batch after batch while the next one is forecast to end in time: what would overrun is left."""
+        deadline = Deadline(self.pace.now_s, end_s, option.time_s, self.pace.margin_frac)
+        while refs and self.may_go_on():
+            count = min(self.batch_tile, len(refs))
+            if not deadline.fits(count):
+                count = deadline.most(count)
+            if count == 0:
+                return
+            start_s = self.pace.now_s()
+            yield refs[:count]
+            deadline.took(count, self.pace.now_s() - start_s)
+            refs = refs[count:]
 
     def scaled(self, work: Work, took: Inference) -> Work:
         """Return ``work`` with the joules that the meter saw, scaled from the sample to all admitted tiles."""

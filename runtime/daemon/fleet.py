@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from exporters.errors import ExporterError
 from exporters.package import ModelPackage
 from power_sim.slot import SlotState
 
+from ..answers import ViewOf, When
 from ..engines import self_test
 from ..errors import EngineError
 from ..models import ModelSlots
 from ..onboard import LoadedNetwork, load_networks
-from ..records import Footprint, Product, Tile, TileOutcome
+from ..records import Product, Tile, TileOutcome
 from .blackbox import BlackBox
 from .metrics import Metrics
 from .sections import ModelsSection
@@ -39,13 +41,19 @@ class Shadow:
     agreed_tile: int = 0
     failed_tile: int = 0
 
-    def score(self, tiles: Sequence[Tile], active: Sequence[Product], state: SlotState) -> None:
-        """Compare labels tile by tile; a candidate that fails is counted and costs the slot nothing else."""
-        labels = {(p.frame_id, p.row_px, p.col_px): p.label for p in active}
-        products, outcomes = self.network.answer(tiles, [None] * len(tiles), state)
-        self.tile += len(outcomes)
-        self.failed_tile += sum(outcome.outcome == "failed" for outcome in outcomes)
-        self.agreed_tile += sum(labels.get((p.frame_id, p.row_px, p.col_px)) == p.label for p in products)
+    def score(self, tiles: Sequence[Tile], active: LoadedNetwork, view: ViewOf) -> None:
+        """Compare what both find, tile by tile; a candidate that fails is counted and costs the slot nothing else.
+
+        They agree on a tile where they give the same labels, each as often.
+        """
+        for tile in tiles:
+            found, outcomes = self.network.answer([tile], view)
+            self.tile += 1
+            if outcomes[0].outcome == "failed":
+                self.failed_tile += 1
+            else:
+                theirs, _ = active.answer([tile], view)
+                self.agreed_tile += _labels(self.network, found, view) == _labels(active, theirs, view)
 
 
 @dataclass
@@ -84,17 +92,20 @@ class Craftsman:
         """Whether it may be chosen."""
         return self.quarantined_slots == 0
 
-    def answer(
-        self, tiles: Sequence[Tile], places: Sequence[Footprint | None], state: SlotState
-    ) -> tuple[list[Product], list[TileOutcome]]:
+    def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
         """Infer, count, and let the shadow look at the first tiles."""
         self.blackbox.working(self.name, [tile.ref.frame_id for tile in tiles])
-        products, outcomes = self.loaded.answer(tiles, places, state)
-        self.done_tile += len(products)
-        self.failed_tile += len(outcomes) - len(products)
-        if self.shadow is not None and tiles:
-            self.shadow.score(tiles[: self.shadow_tile], products, state)
-        return products, outcomes
+        found, outcomes = self.loaded.answer(tiles, view)
+        done_tile = sum(outcome.outcome == "done" for outcome in outcomes)
+        self.done_tile += done_tile
+        self.failed_tile += len(outcomes) - done_tile
+        if self.shadow is not None:
+            self.shadow.score(tiles[: self.shadow_tile], self.loaded, view)
+        return found, outcomes
+
+    def products(self, findings: Sequence[Any], view: ViewOf, state: SlotState) -> list[Product]:
+        """See ``Network``."""
+        return self.loaded.products(findings, view, state)
 
     def begin_slot(self) -> None:
         """Forget what the last slot counted."""
@@ -170,7 +181,7 @@ class Fleet:
 
     def shadow(self, name: str, package: ModelPackage) -> None:
         """Let a verified candidate look on."""
-        network = load_networks({name: package}, threads=self.threads, class_value={})[name]
+        network = load_networks({name: package}, threads=self.threads)[name]
         active = self.networks[name].loaded
         if (network.tile_edge_px, network.bands) != (active.tile_edge_px, active.bands):
             raise EngineError(
@@ -232,7 +243,7 @@ class Fleet:
         if old is not None and old.loaded.package.sha256 == package.sha256:
             old.slot_name = have.flying
             return old
-        loaded = load_networks({name: package}, threads=self.threads, class_value={})[name]
+        loaded = load_networks({name: package}, threads=self.threads)[name]
         self.metrics.set("engine_build_seconds", self.clock() - began_s, model=name)
         before_s = None if old is None else old.tile_s
         return Craftsman(
@@ -278,7 +289,7 @@ class Fleet:
     def _reload(self, one: Craftsman) -> bool:
         try:
             package = self.slots.load(one.package_id)
-            one.loaded = load_networks({one.name: package}, threads=self.threads, class_value={})[one.name]
+            one.loaded = load_networks({one.name: package}, threads=self.threads)[one.name]
         except (ExporterError, EngineError) as error:
             one.bar(str(error))
             return True
@@ -291,10 +302,15 @@ class Fleet:
 
 def _golden_fault(network: LoadedNetwork) -> str:
     try:
-        self_test(network.classifier.engine, network.package)
+        self_test(network.engine, network.package)
     except EngineError as error:
         return str(error)
     return ""
+
+
+def _labels(network: LoadedNetwork, found: Any, view: ViewOf) -> list[str]:
+    products = network.reader.products([] if found is None else [found], view, When(0, 0.0))
+    return sorted(product.label for product in products)
 
 
 def _shadow_row(shadow: Shadow) -> dict[str, object]:

@@ -18,10 +18,12 @@ from power_sim.cover import cover_code, cover_map
 from power_sim.scenario import Scenario
 from power_sim.slot import SlotState
 
+from ..answers import View
 from ..errors import FrameError, StoreError
 from ..frames import RasterFrame, choose_bands, open_frame
 from ..georeference import Box, footprints
-from ..records import Footprint, Tile, TileOutcome, TileRef
+from ..georeference.rings import Float64Array
+from ..records import Tile, TileOutcome, TileRef, UInt8Array
 from ..tiles import Filter, cut, skip_empty, tile_grid
 from .ledger import Ledger, Waiting
 from .sections import SourceSection
@@ -46,6 +48,8 @@ class Intake:
     ledger: Ledger
     covers: Sequence[str]
     """Most valuable first."""
+    values: Mapping[str, float]
+    """What a right answer is worth, by cover."""
     waits: Mapping[str, bool]
     """Whether a cover's tiles may wait for a later slot."""
     edge_px: int
@@ -56,8 +60,7 @@ class Intake:
     """Frames (by id) that must not be touched again, and why: their tiles fail."""
     _keep: Filter = field(default_factory=skip_empty)
     _new: set[str] = field(default_factory=set)
-    _taken: list[TileRef] = field(default_factory=list)
-    _reached: int = 0
+    _reached: Counter[str] = field(default_factory=Counter)
     _shed: list[TileOutcome] = field(default_factory=list)
     _open: OrderedDict[str, RasterFrame] = field(default_factory=OrderedDict)
     _frames: dict[str, Waiting] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class Intake:
         before = {frame.sha256 for frame in self.ledger.waiting()}
         for path in self._arrivals():
             self._take_on(path)
-        self._taken, self._reached, self._shed = [], 0, []
+        self._reached, self._shed = Counter(), []
         self._frames = {frame.frame_id: frame for frame in self.ledger.waiting()}
         self._new = {frame.sha256 for frame in self._frames.values()} - before
         arrived, queued = dict.fromkeys(self.covers, 0), dict.fromkeys(self.covers, 0)
@@ -102,12 +105,15 @@ class Intake:
             refs += [grid[index].ref for index in range(frame.ended_tile, last)]
             if len(refs) >= count:
                 break
-        self._taken = refs
         return refs
+
+    def worth(self, refs: Sequence[TileRef], state: SlotState) -> Float64Array:
+        """Return what a right answer about each window is worth: what the mission says of its frame's cover."""
+        return np.array([self.values.get(self._frames[ref.frame_id].cover, 0.0) for ref in refs], dtype=np.float64)
 
     def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles that could be read, and a failed outcome for each that could not."""
-        self._reached += len(refs)
+        self._reached.update(self._frames[ref.frame_id].sha256 for ref in refs)
         tiles: list[Tile] = []
         ended: list[TileOutcome] = []
         for run in _runs(refs):
@@ -122,18 +128,22 @@ class Intake:
                 ended += batch.left_out
         return tiles, ended
 
-    def place(self, tiles: Sequence[Tile]) -> list[Footprint | None]:
-        """Return where each tile lies, ``None`` where its frame does not say."""
-        places: list[Footprint | None] = []
-        for run in _runs([tile.ref for tile in tiles]):
-            georeference = self._frame(run[0].frame_id).georeference
-            boxes = [Box(ref.row_px, ref.col_px, ref.edge_px, ref.edge_px) for ref in run]
-            places += [None] * len(run) if georeference is None else footprints(georeference, boxes)
-        return places
+    def view(self, frame_id: str) -> View:
+        """Return size and place of a frame that waits."""
+        frame = self._frame(frame_id)
+        return View(frame.width_px, frame.height_px, frame.georeference)
+
+    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
+        """Return the pixels of a window without working on it, ``None`` where they cannot be read."""
+        try:
+            frame = self._frame(ref.frame_id)
+            return frame.read(ref.row_px, ref.col_px, ref.edge_px, choose_bands(frame.bands, bands, frame.frame_id))
+        except FrameError:
+            return None
 
     def close_slot(self, slot: int) -> None:
         """Claim durably what ends in this slot: the tiles that were reached, and those that cannot wait."""
-        ended = Counter(self._frames[ref.frame_id].sha256 for ref in self._taken[: self._reached])
+        ended = self._reached.copy()
         self._shed = []
         room = self.queue_max_tile
         for frame in self._by_worth():

@@ -59,7 +59,7 @@ class Radio:
     last: PassReport | None = None
     _link: Link | None = field(default=None)
 
-    def run_pass(self, slot: int, budget_byte: int) -> PassReport:
+    def run_pass(self, slot: int, budget_byte: int, unix_s: float) -> PassReport:
         """Send within ``budget_byte``; a broken link sends nothing and is opened anew in the next pass."""
         nothing = PassReport(slot, budget_byte, 0, 0, 0, self.store.backlog()[0], 0, False, "")
         if budget_byte <= 0 or self.section.kind == "none":
@@ -70,7 +70,7 @@ class Radio:
             patient = PatientLink(self._link, self.go_on, self.monotonic_s)
             pacing = Pacing(answer_s=self.section.answer_s)
             session = DownlinkSession(self.store, patient, pacing=pacing, clock=self.monotonic_s)
-            self.last = session.run_pass(slot, budget_byte)
+            self.last = session.run_pass(slot, budget_byte, unix_s=unix_s)
         except LinkError as error:
             log.warning("pass in slot %d failed: %s", slot, error)
             self.fault = str(error)

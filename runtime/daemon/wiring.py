@@ -21,7 +21,7 @@ from ..home import DEPLOY
 from ..meters import INA3221_ROOT, EstimateMeter, Ina3221Meter, find_rails, total_rails
 from ..models import Keyring, ModelSlots
 from ..pool import measured_pool
-from ..slot_loop import Meter, SlotLoop
+from ..slot_loop import Meter, RealPace, SlotLoop
 from ..store import ProductStore
 from .blackbox import PROVEN, BlackBox
 from .clock import Clock
@@ -171,6 +171,7 @@ class Aboard:
             store=self.store,
             downlink=radio,
             monotonic_s=clock.monotonic_s,
+            pace=RealPace(clock.monotonic_s),
             batch_tile=flight.mission.batch_tile,
             may_go_on=host.may_go_on,
             shed=self.intake.shed,
@@ -300,6 +301,7 @@ class Aboard:
             kept=mission.state / "frames",
             ledger=Ledger(mission.state / "frames.sqlite"),
             covers=covers_of(mission.scenario),
+            values={name: cover.value for name, cover in work.covers.items()},
             waits={name: cover.queue for name, cover in work.covers.items()},
             edge_px=0,
             queue_max_tile=work.queue_max_tile,

@@ -2,7 +2,7 @@
 
 from .chain import EngineChain, Health
 from .engine import Engine, self_test
-from .memory import MemoryBudget, expected_byte
+from .memory import MemoryBudget, expected_byte, machine_limit_byte
 from .onnx_runtime import PROVIDERS, OnnxEngine, open_onnx_engine
 from .opening import open_engine
 from .pool import EnginePool
@@ -20,6 +20,7 @@ __all__ = [
     "Swappable",
     "WorkerEngine",
     "expected_byte",
+    "machine_limit_byte",
     "open_engine",
     "open_onnx_engine",
     "self_test",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -65,6 +65,11 @@ class MemoryBudget:
         with self._lock:
             self._held.pop(name, None)
 
+    def keep_only(self, names: Iterable[str]) -> None:
+        """All but ``names`` hold nothing any more."""
+        with self._lock:
+            self._held = {name: size for name, size in self._held.items() if name in set(names)}
+
     @contextmanager
     def taking(self, name: str, size_byte: int) -> Iterator[None]:
         """Take while loading; given back if the block fails."""
@@ -74,6 +79,11 @@ class MemoryBudget:
         except BaseException:
             self.give_back(name)
             raise
+
+
+def machine_limit_byte(share_frac: float = 0.5) -> int:
+    """What engines may take of this machine's memory where nobody says."""
+    return int(share_frac * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def resident_byte() -> int:

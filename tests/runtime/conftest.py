@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,50 @@ def write_tiff(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def spot_graph(edge_px: int) -> bytes:
+    """A detector that sees one object in every tile: its middle half, as sure as the tile is red."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    side = [edge_px / 4, edge_px / 4, 3 * edge_px / 4, 3 * edge_px / 4]
+    constants = {
+        "pick": np.array([[1], [0], [0]], dtype=np.float32) / 255,
+        "place": np.array([[*side, 0, 0]], dtype=np.float32),
+        "axes": np.array([2, 3], dtype=np.int64),
+        "spread": np.array([[0, 0, 0, 0, 1, 0]], dtype=np.float32),
+        "rows": np.array([1], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["tiles"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
+        helper.make_node("MatMul", ["mean", "pick"], ["red"]),
+        helper.make_node("Mul", ["red", "spread"], ["scores"]),
+        helper.make_node("Add", ["scores", "place"], ["flat"]),
+        helper.make_node("Unsqueeze", ["flat", "rows"], ["found"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "spot",
+        [helper.make_tensor_value_info("tiles", TensorProto.UINT8, ["batch", 3, edge_px, edge_px])],
+        [helper.make_tensor_value_info("found", TensorProto.FLOAT, ["batch", 1, 6])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def spot_answers(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What ``spot_graph`` must answer, in numpy."""
+    edge_px = tiles.shape[2]
+    found = np.zeros((len(tiles), 1, 6), dtype=np.float32)
+    found[:, 0, :4] = np.array([1, 1, 3, 3]) * edge_px / 4
+    found[:, 0, 4] = tiles[:, 0].mean(axis=(1, 2)) / 255
+    return found
+
+
+def spot_info(edge_px: int) -> PackageInfo:
+    """What a package of ``spot_graph`` says of itself."""
+    return replace(colour_info(edge_px), id="spot", task="detection", output=OutputSpec(name="found", kind="boxes"))

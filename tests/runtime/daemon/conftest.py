@@ -156,7 +156,7 @@ def write_colour_package(
     write_package(
         folder,
         onnx=changes.get("onnx", colours.colour_graph(EDGE_PX)),
-        info=replace(colours.colour_info(EDGE_PX), id=name, version=version),
+        info=replace(changes.get("info", colours.colour_info(EDGE_PX)), id=name, version=version),
         profile=replace(profile, accuracy=accuracy, measurements=(entry,)),
         golden=changes.get("golden", Golden(tiles, colours.colour_answers(tiles), 1e-5)),
         key=key,
@@ -187,7 +187,13 @@ class Craft:
         os.utime(self.folder / "eps.txt", (self.clock.utc_s, self.clock.utc_s))
 
     def image(
-        self, name: str = "scene.tif", rows: int = 64, cols: int = 64, seed: int = 0, fill: tuple[int, ...] = ()
+        self,
+        name: str = "scene.tif",
+        rows: int = 64,
+        cols: int = 64,
+        seed: int = 0,
+        fill: tuple[int, ...] = (),
+        place: bool = False,
     ) -> Path:
         import rasterio
 
@@ -196,7 +202,12 @@ class Craft:
             pixels[:] = np.array(fill, dtype=np.uint8)[:, None, None]
         inbox = self.folder / "inbox"
         inbox.mkdir(exist_ok=True)
-        profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": rows, "width": cols}
+        profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": rows, "width": cols}
+        if place:
+            profile |= {
+                "crs": "EPSG:32632",
+                "transform": rasterio.Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0),
+            }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with rasterio.open(inbox / f".{name}", "w", **profile) as target:

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from exporters.package import Golden
 from runtime.daemon.control import Request, ask
 from runtime.daemon.trace import fly_trace
 from runtime.errors import MissionError, StoreError
@@ -34,6 +36,30 @@ def test_a_frame_in_the_inbox_becomes_answers_that_go_down_in_a_pass(craft: Any)
     assert craft.slot()["sent_product"] == 12
     assert len(list((craft.folder / "outbox").glob("*.packet"))) > 1
     assert list((craft.folder / "state" / "frames").iterdir()) == []
+
+
+def test_a_detector_flies_and_sends_each_object_with_its_outline(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(start=False)
+    tiles = np.random.default_rng(5).integers(0, 256, (3, 3, craft.edge_px, craft.edge_px), dtype=np.uint8)
+    for name in ("thrifty", "accurate"):
+        craft.package(
+            craft.folder / "packages" / name,
+            name,
+            craft.key,
+            onnx=craft.colours.spot_graph(craft.edge_px),
+            golden=Golden(tiles, craft.colours.spot_answers(tiles), 1e-5),
+            info=craft.colours.spot_info(craft.edge_px),
+        )
+    craft.start()
+    craft.image(rows=64, cols=48, fill=(200, 0, 0), place=True)
+    craft.fly()
+    assert craft.daemon.status["counts"]["done_tile"] == 12
+    products = craft.daemon._aboard.store.products()
+    assert {(one.kind, one.label, one.edge_px) for one in products} == {("geometry", "red", 12)}
+    rings = {one.footprint.ring_deg for one in products}
+    assert len(rings) == len(products) == 12
+    lons = [lon for ring in rings for lon, _ in ring]
+    assert 8.99 < min(lons) < max(lons) < 9.02
 
 
 def test_a_frame_that_comes_again_is_known_by_its_content(craft: Any) -> None:

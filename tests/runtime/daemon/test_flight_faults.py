@@ -178,9 +178,9 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.network, name)
 
-    def answer(self, tiles: Any, places: Any, state: Any) -> Any:
+    def answer(self, tiles: Any, view: Any) -> Any:
         self.clock.pass_s(self.tile_s * len(tiles))
-        return self.network.answer(tiles, places, state)
+        return self.network.answer(tiles, view)
 
 
 def test_r19_a_machine_that_slows_down_keeps_its_deadline_and_learns_within_three_slots(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ class Flipped:
 def test_r07_a_network_that_silently_went_wrong_is_caught_by_its_golden_tiles(make_craft: Callable[..., Any]) -> None:
     craft = make_craft("[models]\ngolden_slots = 2\n")
     one = craft.daemon.wired.fleet.networks["accurate"]
-    object.__setattr__(one.loaded.classifier, "engine", Flipped(one.loaded.classifier.engine))
+    one.loaded = replace(one.loaded, engine=Flipped(one.loaded.engine))
     craft.fly(2)
     assert "fails its self-test and is loaded anew" in craft.events()
     assert "subsolar_golden_tile_failures_total" in craft.daemon._aboard.metrics.text()

@@ -67,6 +67,7 @@ def test_r01_i1_i2_i5_a_power_cut_anywhere_in_a_slot_neither_loses_nor_doubles_a
 
 DIE = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import TestClock
@@ -81,7 +82,7 @@ class Deadly:
 clock = TestClock()
 with daemon_of(Path(sys.argv[2]), clock, {}) as daemon:
     for one in daemon.wired.fleet.networks.values():
-        object.__setattr__(one.loaded.classifier, "engine", Deadly(one.loaded.classifier.engine))
+        one.loaded = replace(one.loaded, engine=Deadly(one.loaded.engine))
     daemon.fly_slot()
 """
 
