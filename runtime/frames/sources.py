@@ -20,10 +20,11 @@ from .growing import LineFrame
 from .lines import MAGIC
 from .raster import RasterFrame, open_frame
 from .scenes import SUFFIXES
+from .stack import Beside, Stack, open_stack
 
 LINE_SUFFIX = ".lines"
 ENDINGS = (*SUFFIXES, LINE_SUFFIX)
-AnyFrame = RasterFrame | LineFrame
+AnyFrame = RasterFrame | LineFrame | Stack
 
 
 class FrameSource(Protocol):
@@ -83,13 +84,20 @@ def open_any(
     value_range: tuple[float, float] | None = None,
     buffer_line: int = 2048,
     tile_dtype: str = "uint8",
+    beside: Sequence[Beside] = (),
 ) -> AnyFrame:
     """Open an image or a line stream, whichever its first bytes say; a named pipe is a stream that a sensor writes.
 
     ``tile_dtype``: what its tiles are, ``uint8`` or ``float32`` (physical values); as the package's input asks.
+    ``beside``: scenes that are laid over it.
     Raises ``FrameError``.
     """
-    if not path.is_fifo() and not _is_stream(path):
+    is_stream = path.is_fifo() or _is_stream(path)
+    if beside and is_stream:
+        raise FrameError(f"{path} is a line stream; other scenes cannot be laid over it. Store it as a GeoTIFF first.")
+    if beside:
+        return open_stack(path, beside, band_names=band_names, value_range=value_range, tile_dtype=tile_dtype)
+    if not is_stream:
         return open_frame(path, band_names=band_names, value_range=value_range, tile_dtype=tile_dtype)
     source = path.open("rb", buffering=0)
     try:
