@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets import Chips
 from ..errors import DatasetError
 from ..metrics.restoration import mean_ci95, quality
 from ..readers.haze import HazeModel, add_haze
 from ..readers.pairs import Pairs
 from ..registry import build_network
+from ..tiles import Tiles
 from ..training.course import Described
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class RestorationCourse:
     val: Pairs
     held_out: Pairs
     described: Described
-    tiles_of: Callable[[str], Chips]
+    tiles_of: Callable[[str], Tiles]
     loss_of: Loss
     restore: Restore
     """(network, (1, 3, rows, cols) in 0..1) to the clamped answer, for images of any size."""
@@ -135,8 +135,8 @@ class RestorationCourse:
             "gain_db": restored["psnr_db"] - degraded["psnr_db"],
         }
 
-    def tiles(self, split: str) -> Chips:
-        """Degraded tiles of ``train`` or ``test`` at the deployed size, without labels."""
+    def tiles(self, split: str) -> Tiles:
+        """Degraded tiles of ``train`` or ``test`` at the deployed size."""
         return self.tiles_of(split)
 
     def describe(self) -> Described:
@@ -144,7 +144,7 @@ class RestorationCourse:
         return self.described
 
 
-def tiles_of_pairs(pairs: Pairs, edge_px: int) -> Chips:
+def tiles_of_pairs(pairs: Pairs, edge_px: int) -> Tiles:
     """The degraded images cut into whole tiles; DatasetError when none holds one."""
     cut = [
         image[:, row : row + edge_px, col : col + edge_px]
@@ -154,7 +154,7 @@ def tiles_of_pairs(pairs: Pairs, edge_px: int) -> Chips:
     ]
     if not cut:
         raise DatasetError(f"{pairs.name} holds no tile of {edge_px} px. Set tile_px to less.")
-    return Chips(f"{pairs.name}, degraded", np.stack(cut), np.full(len(cut), -1, dtype=np.int64), ())
+    return Tiles(f"{pairs.name}, degraded", np.stack(cut))
 
 
 def turned(image: Pixels, symmetry: int) -> Pixels:
