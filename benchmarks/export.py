@@ -92,7 +92,16 @@ def graph_figures(tiles: Any) -> dict[str, Any]:
     torch.manual_seed(3)
     for name in ("resnet18", "mobilenet_v2", "mobilenet_v3_large"):
         network = build_network(name, classes=10)
-        checkpoint = Checkpoint(name, tuple("abcdefghij"), 2, 64, (0.4,) * 3, (0.2,) * 3, network.state_dict(), {})
+        checkpoint = Checkpoint(
+            network=name,
+            switches={"classes": 10, "stem_stride": 2},
+            classes=tuple("abcdefghij"),
+            edge_px=64,
+            mean=(0.4,) * 3,
+            std=(0.2,) * 3,
+            state_dict=network.state_dict(),
+            notes={},
+        )
         ours = onnx_of(deployed_network(checkpoint, "float16"), checkpoint, ExportSettings())
         source = with_normalisation(checkpoint.build(), checkpoint.mean, checkpoint.std)
         plain = trace(source, edge_px=64, bands=3).SerializeToString()

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError
-from .registry import build_network
+from .registry import PUBLISHED, build_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SCHEMA = 1
+SCHEMA = 2
+_OLDEST = 1
+RGB = ("red", "green", "blue")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Checkpoint:
-    """Trained weights. ``mean`` and ``std`` are per band, in the units of uint8 / 255."""
+    """Trained weights of one network, with what they are fed and what they may be used for."""
 
     network: str
+    size: str = PUBLISHED
+    switches: dict[str, Any]
+    """What ``build_network`` is told besides the size. JSON values only, as in ``notes``."""
+    kind: str = "probabilities"
+    """Of the package's output."""
     classes: tuple[str, ...]
-    stem_stride: int
+    bands: tuple[str, ...] = RGB
     edge_px: int
     mean: tuple[float, ...]
+    """Per band: in units of uint8 / 255, or for float32 tiles in their own units."""
     std: tuple[float, ...]
+    dtype: str = "uint8"
+    """Of the tiles: ``uint8`` or ``float32``."""
+    unit: str = ""
+    """Of what a map answers."""
+    gsd_range_m: tuple[float, float] = (8.0, 12.0)
+    dataset: str = ""
+    """What it learned from."""
+    licence: str = ""
+    """SPDX identifier of the weights."""
     state_dict: dict[str, Tensor]
     notes: dict[str, Any]
-    """How the weights came to be: recipe, seed, epoch, validation accuracy. JSON values only."""
+    """How the weights came to be: course, training, epoch, figures."""
 
     def build(self) -> nn.Module:
         """The network with these weights, in evaluation mode."""
-        network = build_network(self.network, classes=len(self.classes), stem_stride=self.stem_stride)
+        network = build_network(self.network, size=self.size, **self.switches)
         load_weights(network, self.state_dict, what=f"The checkpoint of {self.network}")
         return network.eval()
 
@@ -62,18 +79,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, training: Mapping[str, A
     write_torch(path, {"schema": SCHEMA, **stored, "training": None if training is None else dict(training)})
 
 
+def is_checkpoint(stored: Mapping[str, Any]) -> bool:
+    """Whether what ``read_torch`` read is a checkpoint of ours, of this schema or an older one."""
+    schema = stored.get("schema")
+    return isinstance(schema, int) and _OLDEST <= schema <= SCHEMA
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint that ``save_checkpoint`` wrote."""
+    """Read a checkpoint that ``save_checkpoint`` wrote, now or as schema 1."""
     stored = read_torch(path)
-    if stored.get("schema") != SCHEMA:
+    if not is_checkpoint(stored):
         raise CheckpointError(
             f"{path} is not a checkpoint of this program: its schema is {stored.get('schema')!r}, {SCHEMA} is needed. "
             "Bare state dicts are read by read_state_dict."
         )
-    if missing := sorted(set(Checkpoint.__slots__) - stored.keys()):
+    if stored["schema"] == _OLDEST and {"classes", "stem_stride"} <= stored.keys():
+        stored["switches"] = {"classes": len(stored["classes"]), "stem_stride": stored["stem_stride"]}
+    needed = {field.name for field in fields(Checkpoint) if field.default is MISSING}
+    if missing := sorted(needed - stored.keys()):
         raise CheckpointError(f"{path} lacks {missing}. Train it anew with: subsolar fit NETWORK.")
-    values = {field: stored[field] for field in Checkpoint.__slots__}
-    for field in ("classes", "mean", "std"):
+    values = {field: stored[field] for field in Checkpoint.__slots__ if field in stored}
+    for field in {"classes", "bands", "mean", "std", "gsd_range_m"} & values.keys():
         values[field] = tuple(values[field])
     return Checkpoint(**values)
 

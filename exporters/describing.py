@@ -77,7 +77,7 @@ def describe_checkpoint(checkpoint: Checkpoint, package_id: str, told: Told) -> 
         classes=checkpoint.classes,
         input=InputSpec(name=graph.INPUT, tile_edge_px=checkpoint.edge_px, bands=told.bands),
         output=OutputSpec(name=graph.OUTPUT),
-        training={**checkpoint.notes, "stem_stride": checkpoint.stem_stride},
+        training={**checkpoint.notes, "size": checkpoint.size, "switches": checkpoint.switches},
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checkpoint import SCHEMA, Checkpoint, load_checkpoint, read_torch
+from .checkpoint import RGB, Checkpoint, is_checkpoint, load_checkpoint, read_torch
 from .datasets import Chips
 from .errors import CheckpointError, ExportError
 from .foreign import Feed, read_foreign, wrap
@@ -59,7 +59,7 @@ def open_source(
         return _foreign(path, chips, head, tuple(classes or chips.classes), Feed(mean=tuple(mean), std=tuple(std)))
     if path.is_file():
         stored = read_torch(path)
-        if stored.get("schema") == SCHEMA:
+        if is_checkpoint(stored):
             return _named_as(load_checkpoint(path), path, network)
         weights = {str(key): value for key, value in stored.get("state_dict", stored).items()}
         if network is None:
@@ -79,7 +79,7 @@ def refuse_mix_up(source: str, network: str | None) -> None:
     if network is None or path.suffix == ".onnx" or not path.is_file():
         return
     stored = read_torch(path)
-    if stored.get("schema") == SCHEMA:
+    if is_checkpoint(stored):
         _named_as(load_checkpoint(path), path, network)
 
 
@@ -101,7 +101,17 @@ def _bare(
     bands, edge = chips.pixels.shape[1], chips.pixels.shape[2]
     if len(mean) != bands or len(std) != bands:
         raise ExportError(f"The chips have {bands} bands; mean has {len(mean)}, std {len(std)}. Give one value a band.")
-    checkpoint = Checkpoint(network, chips.classes, stem_stride, edge, tuple(mean), tuple(std), weights, notes)
+    checkpoint = Checkpoint(
+        network=network,
+        switches={"classes": len(chips.classes), "stem_stride": stem_stride},
+        classes=chips.classes,
+        bands=RGB if bands == len(RGB) else tuple(f"band_{number}" for number in range(1, bands + 1)),
+        edge_px=edge,
+        mean=tuple(mean),
+        std=tuple(std),
+        state_dict=weights,
+        notes=notes,
+    )
     checkpoint.build()  # what does not fit says so here
     return checkpoint
 

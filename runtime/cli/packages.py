@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,43 +17,60 @@ from .keys import keys
 __all__ = ["fit", "keys", "zoo"]
 
 
+def settings_of(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return ``("hard=true", "margin=0.2")`` as ``{"hard": True, "margin": 0.2}``; what is no JSON is a word."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key.isidentifier():
+            raise click.UsageError(f"--set {pair!r} is not KEY=VALUE, for example --set label_smoothing=0.05")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
 @cli.command()
 @click.argument("network")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set (EuroSAT layout).")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+@click.option("--size", default="published", show_default=True, help="Size of the network; see `subsolar zoo`.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for checkpoints and curve.  [default: build/fit/NETWORK]"
 )
-@click.option("--epochs", type=click.IntRange(1), default=40, show_default=True, help="Passes over the training chips.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.  [default: 40]")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Peak learning rate.  [default: 0.002]")
+@click.option("--batch", type=click.IntRange(1), help="Samples in a batch.")
+@click.option("--stem-stride", type=click.IntRange(1, 2), help="Classifiers: 1 sees small tiles at twice the detail.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of most layers.  [default: fp32]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where it trains.  [default: cpu]")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the trainer.  [default: 2]")
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Peak learning rate."
+    "--teacher", type=click.Path(path_type=str), help="Checkpoint of a network to learn from beside the labels."
 )
 @click.option(
-    "--stem-stride",
-    type=click.IntRange(1, 2),
-    default=2,
-    show_default=True,
-    help="1 sees small tiles at twice the detail, at about four times the cost.",
-)
-@click.option(
-    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of most layers."
-)
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of the trainer.")
-@click.option(
-    "--teacher", type=click.Path(path_type=Path), help="Checkpoint of a network to learn from beside the labels."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting of the course or of the training."
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in the folder.")
 @seed_option
 @json_option
-def fit(network: str, data: Path, out: Path | None, as_json: bool, **given: Any) -> None:
-    """Train NETWORK of the zoo on a folder of labelled chips."""
+def fit(
+    network: str, data: Path, size: str, out: Path | None, overrides: tuple[str, ...], as_json: bool, **given: Any
+) -> None:
+    """Train NETWORK of the zoo, or module:Name of one's own on labelled chips, on a folder of data.
+
+    The defaults are those of the network's own course where it has others. Under torchrun, several processes share
+    the batches.
+    """
     from exporters.fit import fit_network
 
-    result = fit_network(network, data, out or Path("build/fit") / network, progress=say, **given)
-    show(
-        asdict(result),
-        as_json,
-        f"{result.test_accuracy:.1%} on {result.test_chips} test chips; weights in {result.best}",
-    )
+    sys.path.insert(0, os.getcwd())  # where module:Name is looked for first
+    told = {key: value for key, value in given.items() if value is not None}
+    name = network if size == "published" else f"{network}-{size}"
+    out = out or Path("build/fit") / name.replace(":", "-")
+    result = fit_network(network, data, out, size=size, progress=say, **{**told, **settings_of(overrides)})
+    figures = ", ".join(f"{key} {value:.4g}" for key, value in result.test.items())
+    show(asdict(result), as_json, f"test {figures}; weights in {result.best}")
 
 
 @cli.command()

@@ -15,6 +15,7 @@ onnx = pytest.importorskip("onnx")
 from exporters import graph  # noqa: E402
 from exporters.check import bench_package, check_package  # noqa: E402
 from exporters.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
+from exporters.courses.chips import band_statistics  # noqa: E402
 from exporters.datasets import Chips  # noqa: E402
 from exporters.errors import CheckpointError, ExportError, PackageError  # noqa: E402
 from exporters.export import (  # noqa: E402
@@ -24,7 +25,6 @@ from exporters.export import (  # noqa: E402
     export_network,
     onnx_of,
 )
-from exporters.fit import band_statistics  # noqa: E402
 from exporters.measure import accuracy_on, profile_on_cpu, wilson_ci95  # noqa: E402
 from exporters.onnx_cpu import inferrer, open_session  # noqa: E402
 from exporters.package import load_package  # noqa: E402
@@ -45,7 +45,14 @@ def checkpoint(chips: Chips, tiny_name: str) -> Checkpoint:
     with torch.no_grad():
         network.fc.weight.mul_(20.0)  # answers far from uniform
     return Checkpoint(
-        tiny_name, chips.classes, 2, 64, tuple(mean.tolist()), tuple(std.tolist()), network.state_dict(), {"epoch": 3}
+        network=tiny_name,
+        switches={"classes": 10, "stem_stride": 2},
+        classes=chips.classes,
+        edge_px=64,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        state_dict=network.state_dict(),
+        notes={"epoch": 3},
     )
 
 

@@ -5,6 +5,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,16 @@ from exporters.checkpoint import (  # noqa: E402
     read_torch,
     save_checkpoint,
 )
+from exporters.courses.chips import ChipsCourse, ChipsSettings, band_statistics, predict  # noqa: E402
 from exporters.datasets import Chips, hold_back  # noqa: E402
 from exporters.errors import CheckpointError, ExporterError, FitError  # noqa: E402
-from exporters.fit import Recipe, Trainer, band_statistics, fit_network, predict  # noqa: E402
+from exporters.fit import fit_network  # noqa: E402
 from exporters.registry import build_network  # noqa: E402
+from exporters.training.loop import Loop  # noqa: E402
+from exporters.training.training import TRAINING_FIELDS, Training  # noqa: E402
+from exporters.training.workers import Workers  # noqa: E402
+
+ALONE = Workers(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +38,19 @@ def small(chips: Chips) -> Chips:
     return replace(chips, pixels=np.ascontiguousarray(chips.pixels[:, :, ::2, ::2]))
 
 
-def trainer(name: str, chips: Chips, out: Path, lines: list[str] | None = None, **recipe: object) -> Trainer:
-    settings = {"epochs": 3, "batch": 16, "threads": 1, "shift_px": 1, **recipe}
+def chips_course(name: str, chips: Chips, **settings: Any) -> ChipsCourse:
     train, held = hold_back(chips, 10, seed=1)
+    return ChipsCourse(name, train, held, ChipsSettings(batch=16, shift_px=1, **settings))
+
+
+def trainer(name: str, chips: Chips, out: Path, lines: list[str] | None = None, **settings: Any) -> Loop:
+    training = {key: settings.pop(key) for key in TRAINING_FIELDS if key in settings}
     progress = (lambda line: None) if lines is None else lines.append
-    return Trainer(Recipe(network=name, **settings), train, held, out, progress)  # type: ignore[arg-type]
+    course = chips_course(name, chips, **settings)
+    return Loop(course, Training(**{"epochs": 3, "threads": 1, **training}), out, ALONE, progress)
 
 
-def curve(run: Trainer) -> list[dict[str, str]]:
+def curve(run: Loop) -> list[dict[str, str]]:
     with (run.out / "curve.csv").open() as file:
         return list(csv.DictReader(file))
 
@@ -55,7 +67,8 @@ def test_training_lowers_the_loss_on_real_chips(tmp_path: Path, small: Chips) ->
     best = load_checkpoint(run.best)
     assert best.classes == small.classes
     assert best.edge_px == 32
-    assert best.notes["recipe"]["seed"] == 7
+    assert best.notes["training"]["seed"] == 7
+    assert best.switches == {"classes": 10, "stem_stride": 2}
 
 
 def test_a_network_is_fitted_from_a_folder_and_tested_once(tmp_path: Path, small: Chips, tiny_name: str) -> None:
@@ -71,13 +84,16 @@ def test_a_network_is_fitted_from_a_folder_and_tested_once(tmp_path: Path, small
         threads=1,
     )
     assert "test" in lines[-1]
-    assert (result.test_chips, result.epoch) == (40, load_checkpoint(result.best).notes["epoch"])
+    best = load_checkpoint(result.best)
+    assert (result.test["n"], result.epoch) == (40, best.notes["epoch"])
+    assert best.notes["test"] == result.test
+    assert result.value == result.test["accuracy"]
     stored = json.loads((tmp_path / "fit" / "tiny" / "fit.json").read_text())
-    assert stored["test_accuracy"] == result.test_accuracy
+    assert stored["test"] == result.test
     again = fit_network(
         tiny_name, tmp_path / "set", tmp_path / "fit" / "tiny", epochs=2, resume=True, held_back=10, threads=1
     )
-    assert again.test_accuracy == result.test_accuracy
+    assert again.test == result.test
 
 
 def test_an_unknown_network_fails_before_any_data_is_read(tmp_path: Path) -> None:
@@ -121,8 +137,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path: Path, small: Ch
         if "epoch 1/3" in line:
             raise KeyboardInterrupt
 
-    train, held = hold_back(small, 10, seed=1)
-    broken = Trainer(whole.recipe, train, held, tmp_path / "broken", stop_in_epoch_two)
+    broken = Loop(chips_course(tiny_name, small), whole.training, tmp_path / "broken", ALONE, stop_in_epoch_two)
     with pytest.raises(KeyboardInterrupt):
         broken.run()
     assert read_torch(broken.last)["training"]["epoch"] == 1
@@ -233,8 +248,42 @@ def test_a_checkpoint_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_survives_a_file(tmp_path: Path, tiny_name: str) -> None:
     network = build_network(tiny_name, classes=2)
-    stored = Checkpoint(tiny_name, ("a", "b"), 2, 32, (0.5,) * 3, (0.2,) * 3, network.state_dict(), {"epoch": 1})
+    stored = Checkpoint(
+        network=tiny_name,
+        switches={"classes": 2},
+        classes=("a", "b"),
+        edge_px=32,
+        mean=(0.5,) * 3,
+        std=(0.2,) * 3,
+        state_dict=network.state_dict(),
+        notes={"epoch": 1},
+    )
     save_checkpoint(tmp_path / "c.pt", stored)
     read = load_checkpoint(tmp_path / "c.pt")
     assert (read.classes, read.mean, read.notes) == (stored.classes, stored.mean, stored.notes)
     assert not read.build().training
+
+
+def test_a_checkpoint_of_the_first_schema_is_still_read(tmp_path: Path, tiny_name: str) -> None:
+    network = build_network(tiny_name, classes=2)
+    old = {
+        "schema": 1,
+        "network": tiny_name,
+        "classes": ["a", "b"],
+        "stem_stride": 1,
+        "edge_px": 32,
+        "mean": [0.5] * 3,
+        "std": [0.2] * 3,
+        "state_dict": network.state_dict(),
+        "notes": {"epoch": 1},
+        "training": None,
+    }
+    torch.save(old, tmp_path / "c.pt")
+    read = load_checkpoint(tmp_path / "c.pt")
+    assert (read.switches, read.kind, read.dtype) == ({"classes": 2, "stem_stride": 1}, "probabilities", "uint8")
+    assert not read.build().training
+
+
+def test_a_setting_that_a_course_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match=r"has no settings \['colour'\]. Use some of \['batch'"):
+        fit_network("resnet18", tmp_path, tmp_path / "out", colour="red")
