@@ -1,5 +1,5 @@
 """``python -m runtime`` is the ``subsolar`` command."""
 
-from .cli import main
+from .start import main
 
 main()

@@ -55,11 +55,8 @@ def run(mission: Path, check: bool, overrides: tuple[str, ...], as_json: bool) -
         result = check_mission(mission, assignments(overrides))
         show(result, as_json, f"{mission} is good: {result['name']}, sha256 {result['sha256']}")
         return
-    print(
-        f"subsolar: flying {mission}; stop with Ctrl-C, watch with: subsolar status --mission {mission}",
-        file=sys.stderr,
-    )
-    run_mission(mission, os.environ, assignments(overrides))
+    words = f"subsolar: flying {mission}; stop with Ctrl-C, watch with: subsolar status --mission {mission}"
+    run_mission(mission, os.environ, assignments(overrides), ready=lambda: print(words, file=sys.stderr))
 
 
 @cli.command()

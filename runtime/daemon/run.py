@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,12 +27,22 @@ from .wiring import Aboard
 log = logging.getLogger(__name__)
 
 
-def run_mission(path: Path, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> None:
-    """Fly ``path`` until SIGTERM or SIGINT; SIGHUP reads the file again. Raises before anything flies if it cannot."""
+def run_mission(
+    path: Path,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, str] | None = None,
+    *,
+    ready: Callable[[], object] = lambda: None,
+) -> None:
+    """Fly ``path`` until SIGTERM or SIGINT; SIGHUP reads the file again. Raises before anything flies if it cannot.
+
+    ``ready`` is called once everything has been checked and opened.
+    """
     clock = SystemClock()
     with ExitStack() as stack:
         daemon = stack.enter_context(daemon_of(path, clock, environment, overrides))
         stack.enter_context(_signals(daemon))
+        ready()
         daemon.run()
 
 
