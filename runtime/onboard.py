@@ -15,7 +15,7 @@ from power_sim.slot import SlotState
 from .answers import Reader, View, ViewOf, When, reader_of
 from .engines import Engine, MemoryBudget, expected_byte, open_engine
 from .errors import EngineError, FrameError
-from .frames import choose_bands
+from .frame import Frame
 from .frames.scenes import SceneSource
 from .georeference.rings import Float64Array
 from .infer import make_task
@@ -85,6 +85,22 @@ def _loaded(package: ModelPackage, engine: Engine) -> LoadedNetwork:
     return LoadedNetwork(package=package, engine=engine, reader=reader_of(make_task(package, engine)))
 
 
+def picture_of(frame: Frame, ref: TileRef) -> UInt8Array | None:
+    """A window in red, green and blue where the frame has them, in its first band where not; ``None`` where it cannot
+    be read. What is not 8 bits is stretched from its darkest to its brightest pixel."""
+    colours = [name for name in ("red", "green", "blue") if name in frame.bands]
+    positions = [frame.bands.index(name) for name in colours] if len(colours) == 3 else [0]
+    try:
+        pixels: Any = frame.read(ref.row_px, ref.col_px, ref.edge_px, positions)
+    except FrameError:
+        return None
+    if pixels.dtype != np.uint8:
+        low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+        pixels = np.nan_to_num((pixels - low) * (255.0 / max(high - low, 1e-9)))
+    shown: UInt8Array = pixels.astype(np.uint8)
+    return shown
+
+
 @dataclass(frozen=True, kw_only=True)
 class SceneTiles:
     """Draws each slot's tiles from scenes on disk, as what lies below asks. Depends on seed and slot alone.
@@ -124,10 +140,6 @@ class SceneTiles:
         frame = self.scenes.frame(frame_id)
         return View(frame.width_px, frame.height_px, frame.georeference)
 
-    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
-        """Return the pixels of a window, ``None`` where they cannot be read."""
-        try:
-            frame = self.scenes.frame(ref.frame_id)
-            return frame.read(ref.row_px, ref.col_px, ref.edge_px, choose_bands(frame.bands, bands, frame.frame_id))
-        except FrameError:
-            return None
+    def look(self, ref: TileRef) -> UInt8Array | None:
+        """Return a window's pixels for a picture, ``None`` where they cannot be read."""
+        return picture_of(self.scenes.frame(ref.frame_id), ref)

@@ -8,17 +8,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from exporters.package import ModelPackage
 from policies.decision import Policy
 from policies.shield import Shield
 from policies.worth import worth_of
-from power_sim.scenario import Scenario, load_scenario
+from power_sim.scenario import Scenario
 from power_sim.simulator import Simulator
 from power_sim.slot import Option, SlotState, Work
 
+from .cfdp import BOARD_ID, CfdpEntity, TransactionLog
+from .downlink import ChipOutbox, DownlinkSession, Pacing, PassReport
 from .downlink.links import BudgetedLink
-from .downlink.session import DownlinkSession, PassReport
+from .downlink.pictures import PictureLadder
+from .downlink.rules import Rules
 from .engines import MemoryBudget, machine_limit_byte
 from .errors import RunStopped
 from .exports import check_formats, write_exports
@@ -35,6 +39,7 @@ from .pool import measured_pool
 from .records import SlotRecord
 from .report import render_report
 from .results import REPORT, SUMMARY, ResultFiles, summarise, table_of
+from .scenarios import load_with_rules
 from .slot_loop import Inference, ReckonedPace, SlotLoop
 from .store import ProductStore
 
@@ -70,8 +75,7 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
         files = stack.enter_context(ResultFiles.create(options.out))
         store = stack.enter_context(ProductStore(files.store if options.infer else IN_MEMORY))
         ground = stack.enter_context(GroundProcess.start(files.ground))
-        link = BudgetedLink(ground.connect())
-        contact = Contact(DownlinkSession(store, link), link)
+        contact = stack.enter_context(contact_of(store, BudgetedLink(ground.connect()), kit.rules))
         with stop_on_signals() as stopped:  # a flag, looked at between slots: an exception could get lost in a library
             for record in records(build_loop(kit, store, contact), kit.simulator, progress, stopped):
                 files.append(record)
@@ -89,6 +93,17 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
     return ReplayResult(summary, options.out)
 
 
+@contextmanager
+def contact_of(store: ProductStore, link: BudgetedLink, rules: Rules) -> Iterator[Contact]:
+    """Return the spacecraft's end of the link, with an outbox for pictures that lasts as long as the flight."""
+    with TemporaryDirectory(prefix="subsolar-board-") as name, ExitStack() as stack:
+        folder = Path(name)
+        log = stack.enter_context(closing(TransactionLog(folder / "cfdp.sqlite")))
+        files = stack.enter_context(closing(CfdpEntity(BOARD_ID, folder / "uplinked", log)))
+        session = DownlinkSession(store, link, files=files, rules=rules, pacing=Pacing(lockstep=True))
+        yield Contact(session, link, ChipOutbox(folder / "outbox", files))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kit:
     """What a mission flies with, opened and checked before anything is written."""
@@ -100,12 +115,13 @@ class Kit:
     policy: Policy
     networks: Mapping[str, LoadedNetwork]
     simulator: Simulator
+    rules: Rules
 
 
 @contextmanager
 def equip(options: ReplayOptions) -> Iterator[Kit]:
     """Open scenario, packages, policy, scenes and engines."""
-    scenario, packages = prepare(options.scenario, options.overrides, options.packages)
+    scenario, packages, rules = prepare(options.scenario, options.overrides, options.packages)
     policy = policy_named(options.policy, scenario, seed=options.seed)
     with closing(SceneSource.from_folder(folder_or_default(options.scenes, "scenes", "--scenes"))) as scenes:
         yield Kit(
@@ -118,6 +134,7 @@ def equip(options: ReplayOptions) -> Iterator[Kit]:
                 packages if options.infer else {}, threads=options.threads, memory=MemoryBudget(machine_limit_byte())
             ),
             simulator=Simulator(scenario, options.seed, orbits=options.orbits),
+            rules=rules,
         )
 
 
@@ -149,12 +166,14 @@ def landed(
     )
 
 
-def prepare(name: str, overrides: Mapping[str, str], packages: Path | None) -> tuple[Scenario, dict[str, ModelPackage]]:
-    """Return the scenario with the measured pool in it, and the verified packages by the pool's names."""
-    scenario = load_scenario(name, overrides)
+def prepare(
+    name: str, overrides: Mapping[str, str], packages: Path | None
+) -> tuple[Scenario, dict[str, ModelPackage], Rules]:
+    """Return the scenario with the measured pool in it, the verified packages by the pool's names, and the rules."""
+    scenario, rules = load_with_rules(name, overrides)
     folder = folder_or_default(packages, "packages", "--packages")
     opened = open_packages(folder, {model.name: model.package_id for model in scenario.pool.models})
-    return measured_pool(scenario, opened), opened
+    return measured_pool(scenario, opened), opened, rules
 
 
 def scenario_with_packages(name: str, overrides: Mapping[str, str], packages: Path | None) -> Scenario:
@@ -177,6 +196,7 @@ def build_loop(kit: Kit, store: ProductStore, contact: Contact) -> SlotLoop:
         meter=EstimateMeter(kind=energy_kind(kit.scenario)),
         store=store,
         downlink=contact,
+        pictures=PictureLadder(contact.outbox, kit.rules),
         monotonic_s=time.perf_counter,
         pace=ReckonedPace(),
         tiles_per_slot=options.tiles_per_slot,
@@ -208,12 +228,14 @@ class Contact:
 
     session: DownlinkSession
     link: BudgetedLink
+    outbox: ChipOutbox
     passes: list[PassReport] = field(default_factory=list)
 
     def run_pass(self, slot: int, budget_byte: int, unix_s: float) -> PassReport:
         """Send within ``budget_byte``, which the link keeps to, and note the outcome."""
         self.link.grant(budget_byte)
         report = self.session.run_pass(slot, budget_byte, unix_s=unix_s)
+        self.outbox.settle(report.files)
         if budget_byte > 0:
             self.passes.append(report)
         return report

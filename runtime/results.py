@@ -6,6 +6,7 @@ import csv
 import hashlib
 import math
 import platform
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import TextIO
 from exporters.measure import wilson_ci95
 from power_sim.metrics import aee_per_j, aee_total_per_j
 
+from .durable import write_whole
 from .errors import StoreError
 from .flight import Flight
 from .mission_report import pass_records
@@ -24,11 +26,13 @@ from .records import SlotRecord
 
 STORE, SLOTS, SUMMARY, REPORT, GROUND = "store.sqlite", "slots.csv", "summary.json", "report.html", "ground"
 ARRIVED = f"{GROUND}/products.geojson"
-DATABASES = (STORE, f"{GROUND}/ground.sqlite")
+DATABASES = (STORE, f"{GROUND}/ground.sqlite", f"{GROUND}/cfdp.sqlite")
 REPLACED = (
     *(SUMMARY, REPORT, ARRIVED, f"{GROUND}/ground.json"),
     *(f"{database}{suffix}" for database in DATABASES for suffix in ("", "-wal", "-shm")),
 )
+EMPTIED = f"{GROUND}/files"
+"""What an earlier flight's station has received."""
 STATED_LIBRARIES = ("numpy", "onnxruntime", "rasterio", "sgp4", "spacepackets", "cryptography")
 
 
@@ -48,6 +52,8 @@ class ResultFiles:
             folder.mkdir(parents=True, exist_ok=True)
             for old in REPLACED:
                 (folder / old).unlink(missing_ok=True)
+            if (folder / EMPTIED).is_dir():
+                shutil.rmtree(folder / EMPTIED)
             stream = (folder / SLOTS).open("w", newline="", encoding="utf-8")
         except OSError as error:
             raise cannot_write(folder, error) from error
@@ -83,12 +89,9 @@ class ResultFiles:
 
     def replace(self, name: str, text: str) -> None:
         """Write a file whole or not at all."""
-        partial = self.folder / f"{name}.partial"
         try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(self.folder / name)
+            write_whole(self.folder / name, text)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise StoreError(
                 f"cannot write {self.folder / name}: {error.strerror}. Free some space and fly again."
             ) from error

@@ -19,6 +19,7 @@ from power_sim.simulator import Outcome
 from power_sim.slot import Option, SlotState, Work
 
 from .answers import View, ViewOf
+from .downlink.pictures import Look
 from .downlink.session import PassReport
 from .georeference.rings import Float64Array
 from .meters import PowerMeter
@@ -29,8 +30,6 @@ from .store import ProductStore
 KELVIN_AT_0_C = 273.15
 ROUNDING = 1 + 1e-9
 """What the shield has admitted must fit again when its tiles are added up one by one."""
-Look = Callable[[TileRef, Sequence[str]], UInt8Array | None]
-"""The pixels (bands, edge, edge) of a window, ``None`` where they cannot be had."""
 
 
 class World(Protocol):
@@ -64,8 +63,8 @@ class TileSource(Protocol):
         """Return size and place of a frame that tiles were drawn from."""
         ...
 
-    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
-        """Return the pixels of a window once more, for a picture; ``None`` where they cannot be had."""
+    def look(self, ref: TileRef) -> UInt8Array | None:
+        """Return a window's pixels in 1 or 3 bands, for a picture; ``None`` where they cannot be had."""
         ...
 
 

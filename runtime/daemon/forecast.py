@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from power_sim.elements import PUBLISHED
 from power_sim.errors import OrbitError
 from power_sim.frames import unix_from_utc
 from power_sim.leg import Leg, leg_from
@@ -40,7 +41,7 @@ class Forecaster:
         self._slot_s = orbit.slot_s
         self._slots = FRESH_SLOTS + max(scenario.policy.horizon_slots, math.ceil(2 * LONGEST_ORBIT_S / orbit.slot_s))
         self._max_age_s = orbit.max_tle_age_days * DAY_S
-        self._epoch_s = unix_from_utc(orbit.start_utc) if orbit.kind == "tle" else None
+        self._epoch_s = unix_from_utc(orbit.start_utc) if orbit.kind in PUBLISHED else None
         self._leg: Leg | None = None
         self._quality = ("fresh", "")
 

@@ -23,6 +23,7 @@ from ..errors import FrameError, StoreError
 from ..frames import RasterFrame, choose_bands, open_frame
 from ..georeference import Box, footprints
 from ..georeference.rings import Float64Array
+from ..onboard import picture_of
 from ..records import Tile, TileOutcome, TileRef, UInt8Array
 from ..tiles import Filter, cut, skip_empty, tile_grid
 from .ledger import Ledger, Waiting
@@ -133,11 +134,10 @@ class Intake:
         frame = self._frame(frame_id)
         return View(frame.width_px, frame.height_px, frame.georeference)
 
-    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
-        """Return the pixels of a window without working on it, ``None`` where they cannot be read."""
+    def look(self, ref: TileRef) -> UInt8Array | None:
+        """Return a window's pixels for a picture without working on it, ``None`` where they cannot be read."""
         try:
-            frame = self._frame(ref.frame_id)
-            return frame.read(ref.row_px, ref.col_px, ref.edge_px, choose_bands(frame.bands, bands, frame.frame_id))
+            return picture_of(self._frame(ref.frame_id), ref)
         except FrameError:
             return None
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from power_sim.config import override, read_table, read_toml, to_plain
+from power_sim.elements import PUBLISHED, elements_of
 from power_sim.errors import ScenarioError
 from power_sim.frames import utc_from_unix
-from power_sim.orbit import epoch_unix_s, read_tle
+from power_sim.orbit import epoch_unix_s
 from power_sim.scenario import Scenario, load_scenario, read_scenario
 
+from ..downlink.rules import Rules
+from ..scenarios import SECTION, rules_from
 from .sections import (
     LadderSection,
     MissionSection,
@@ -46,6 +49,8 @@ class Mission:
     path: Path
     scenario: Scenario
     flight: Flight
+    rules: Rules = field(default_factory=Rules)
+    """What the operator wants first, from ``[downlink]``."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """What the command line set; a reload sets it again."""
 
@@ -57,7 +62,7 @@ class Mission:
     @property
     def sha256(self) -> str:
         """Hash of the effective configuration."""
-        table = {"scenario": self.scenario.to_table(), "flight": to_plain(self.flight)}
+        table = {"scenario": self.scenario.to_table(), "flight": to_plain(self.flight), "rules": to_plain(self.rules)}
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     def at(self, path: str) -> Path:
@@ -82,6 +87,8 @@ def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Miss
     ``base = "NAME"`` takes a scenario's sections and lets the file's own keys replace theirs.
     """
     table = override(read_toml(path), overrides or {})
+    rules = rules_from(table, path.name)
+    table.pop(SECTION, None)
     own = {part.name for part in fields(Flight)}
     flight = read_table(Flight, {name: table[name] for name in own & table.keys()}, source=path.name)
     physical = {name: value for name, value in table.items() if name not in own and name != "base"}
@@ -93,7 +100,7 @@ def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Miss
         physical = _over(load_scenario(base).to_table(), physical)
     scenario = _at_its_epoch(read_scenario(physical, path.name, path.parent))
     _check(flight, scenario, path.name)
-    return Mission(path=path.resolve(), scenario=scenario, flight=flight, overrides=dict(overrides or {}))
+    return Mission(path=path.resolve(), scenario=scenario, flight=flight, rules=rules, overrides=dict(overrides or {}))
 
 
 def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,11 +118,11 @@ def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _at_its_epoch(scenario: Scenario) -> Scenario:
-    """Return the scenario without a window to draw its start from; a two-line element set begins at its own epoch,
+    """Return the scenario without a window to draw its start from; published elements begin at their own epoch,
     since a flight tells its age by the clock."""
     orbit = replace(scenario.orbit, window_days=0.0)
-    if orbit.kind == "tle":
-        epoch = epoch_unix_s(read_tle(orbit.tle[0], orbit.tle[1], scenario.name))
+    if orbit.kind in PUBLISHED:
+        epoch = epoch_unix_s(elements_of(orbit, scenario.name))
         orbit = replace(orbit, start_utc=utc_from_unix(epoch))
     return replace(scenario, orbit=orbit)
 

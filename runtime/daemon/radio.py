@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..downlink import DownlinkSession, Pacing, PassReport
+from ..cfdp import CfdpEntity
+from ..downlink import ChipOutbox, DownlinkSession, Pacing, PassReport
 from ..downlink.links import FolderLink, Link, UdpLink
+from ..downlink.rules import Rules
 from ..errors import LinkError
 from ..store import ProductStore
 from .sections import RadioSection
@@ -52,6 +54,9 @@ class Radio:
     store: ProductStore
     section: RadioSection
     at: Callable[[str], Path]
+    rules: Rules
+    files: CfdpEntity
+    outbox: ChipOutbox
     go_on: Callable[[], bool]
     monotonic_s: Callable[[], float] = time.monotonic
     """Real time, also in a test: a link waits for another program."""
@@ -69,8 +74,11 @@ class Radio:
                 self._link = self._open()
             patient = PatientLink(self._link, self.go_on, self.monotonic_s)
             pacing = Pacing(answer_s=self.section.answer_s)
-            session = DownlinkSession(self.store, patient, pacing=pacing, clock=self.monotonic_s)
+            session = DownlinkSession(
+                self.store, patient, files=self.files, rules=self.rules, pacing=pacing, clock=self.monotonic_s
+            )
             self.last = session.run_pass(slot, budget_byte, unix_s=unix_s)
+            self.outbox.settle(self.last.files)
         except LinkError as error:
             log.warning("pass in slot %d failed: %s", slot, error)
             self.fault = str(error)

@@ -16,12 +16,15 @@ from exporters.package import load_package
 from policies.shield import Shield
 from power_sim.scenario import Scenario
 
+from ..cfdp import BOARD_ID, CfdpEntity, TransactionLog
+from ..downlink import ChipOutbox
+from ..downlink.pictures import PictureLadder
 from ..errors import MissionError, StoreError
 from ..home import DEPLOY
 from ..meters import INA3221_ROOT, EstimateMeter, Ina3221Meter, find_rails, total_rails
 from ..models import Keyring, ModelSlots
 from ..pool import measured_pool
-from ..slot_loop import Meter, RealPace, SlotLoop
+from ..slot_loop import Meter, NoPictures, RealPace, SlotLoop
 from ..store import ProductStore
 from .blackbox import PROVEN, BlackBox
 from .clock import Clock
@@ -115,6 +118,9 @@ class Aboard:
         _make(state)
         self._lock = _lock(state / "lock")
         self.store = ProductStore(state / "products.sqlite")
+        self.file_log = TransactionLog(state / "cfdp.sqlite")
+        self.files = CfdpEntity(BOARD_ID, state / "uplinked", self.file_log)
+        self.outbox = ChipOutbox(state / "pictures", self.files)
         section = mission.flight.mission
         keys = mission.at(section.keys) if section.keys else DEPLOY / "keys"
         packages = mission.at(section.packages) if section.packages else DEPLOY / "packages"
@@ -160,7 +166,8 @@ class Aboard:
             world.reckoned = old.world.reckoned
         facts.forecast_doubt = lambda: "" if world.ahead is None else world.ahead.reason
         policy = mission_policy(scenario, scenario.policy.name, world)
-        radio = Radio(self.store, flight.radio, mission.at, host.running)
+        radio = Radio(self.store, flight.radio, mission.at, mission.rules, self.files, self.outbox, host.running)
+        has_radio = flight.radio.kind != "none"
         loop = SlotLoop(
             world=world,
             policy=policy,
@@ -170,6 +177,7 @@ class Aboard:
             meter=self._meter(mission) if old is None else old.loop.meter,
             store=self.store,
             downlink=radio,
+            pictures=PictureLadder(self.outbox, mission.rules) if has_radio else NoPictures(),
             monotonic_s=clock.monotonic_s,
             pace=RealPace(clock.monotonic_s),
             batch_tile=flight.mission.batch_tile,
@@ -230,6 +238,8 @@ class Aboard:
         self.blackbox.left()
         self.intake.close()
         self.trace.close()
+        self.files.close()
+        self.file_log.close()
         self.store.close()
         self._lock.close()
 

@@ -1,12 +1,11 @@
 """The upper rungs of the ladder: pictures of what was found, sent as files with what a pass has left over.
 
-A product's label and outline go first. Its chip (the tile as the network saw it) costs a hundred times as much and adds
+A product's label and outline go first. Its chip (a small picture) costs a hundred times as much and adds
 a little, so chips wait in an outbox, ordered by value per byte, and the least worthy give way when it is full.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import zlib
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cfdp import GROUND_ID, CfdpEntity, FileReport
+from ..durable import write_whole
 from ..errors import StoreError
 from ..records import Product, UInt8Array
 
@@ -26,10 +26,12 @@ GROUND_FOLDER = "pictures"
 class ChipOutbox:
     """Pictures on their way down: files in ``folder``, one for each product and rung, whatever happens in between."""
 
-    def __init__(self, folder: Path, files: CfdpEntity, *, limit_byte: int = 32 << 20) -> None:
+    def __init__(self, folder: Path, files: CfdpEntity, *, limit_byte: int = 32 << 20, limit_file: int = 256) -> None:
         self._folder = folder
         self._files = files
         self._limit_byte = limit_byte
+        self._limit_file = limit_file
+        self._sizes_byte: dict[str, int] = {}
         self.shed = 0
         """Pictures given up for want of room."""
         try:
@@ -44,12 +46,14 @@ class ChipOutbox:
         ``value`` is what the picture adds to the product. Offering the same again changes nothing. Raises StoreError.
         """
         path = self._folder / picture_name(product.product_id, rung)
-        if path.exists():
+        if path.name in self._sizes_byte:
             return
+        content = png(pixels)
         try:
-            write_durably(path, png(pixels))
+            write_whole(path, content)
         except OSError as error:
             raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
+        self._sizes_byte[path.name] = len(content)
         self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID, value=value)
         self._shed()
 
@@ -57,35 +61,41 @@ class ChipOutbox:
         """Remove the pictures whose transfers have ended, well or not."""
         for report in reports:
             if not report.received:
-                (self._folder / Path(report.name).name).unlink(missing_ok=True)
+                self._remove(Path(report.name).name)
 
     @property
     def waiting_byte(self) -> int:
         """What waits in the outbox."""
-        return sum(path.stat().st_size for path in self._folder.glob("*.png"))
+        return sum(self._sizes_byte.values())
 
     def _adopt(self) -> None:
         """Send what a crash has left without a transfer."""
         known = {Path(transfer.path).name for transfer in self._files.outgoing()}
         for path in sorted(self._folder.glob("*.png")):
+            self._sizes_byte[path.name] = path.stat().st_size
             if path.name not in known:
                 self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID)
         for part in self._folder.glob("*.part"):
             part.unlink()
 
     def _shed(self) -> None:
-        waiting_byte = self.waiting_byte
-        if waiting_byte <= self._limit_byte:
+        if self._has_room():
             return
         for transfer in sorted(self._files.outgoing(), key=lambda one: (one.rank, -one.sequence)):
-            path = self._folder / Path(transfer.path).name
-            if waiting_byte <= self._limit_byte:
+            name = Path(transfer.path).name
+            if self._has_room():
                 break
-            if path.exists():
+            if name in self._sizes_byte:
                 self._files.drop(transfer.sequence)
-                path.unlink()
-                waiting_byte -= transfer.size_byte
+                self._remove(name)
                 self.shed += 1
+
+    def _has_room(self) -> bool:
+        return self.waiting_byte <= self._limit_byte and len(self._sizes_byte) <= self._limit_file
+
+    def _remove(self, name: str) -> None:
+        self._sizes_byte.pop(name, None)
+        (self._folder / name).unlink(missing_ok=True)
 
 
 def picture_name(product_id: str, rung: str) -> str:
@@ -106,18 +116,8 @@ def png(pixels: UInt8Array) -> bytes:
     lines = np.zeros((rows, 1 + columns * bands), np.uint8)  # each line begins with its filter, 0: none
     lines[:, 1:] = np.moveaxis(pixels, 0, -1).reshape(rows, -1)
     head = struct.pack(">IIBBBBB", columns, rows, 8, 0 if bands == 1 else 2, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that is there whole after a power cut, or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

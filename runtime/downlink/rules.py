@@ -34,6 +34,12 @@ class Rules:
     label_share: float = 1.0
     """Share of a product's value that lies in its label alone. Below 1, a tight pass sends labels without their
     outlines first, and outlines as long as the budget lasts; what is missing to 1 is what an outline is worth."""
+    pictures_per_slot: int = 4
+    """Of so many products of a slot, those worth most, pictures go down with what a pass has left over."""
+    chip_share: float = 0.1
+    """What a small picture adds to a product, as a share of its value."""
+    tile_share: float = 0.05
+    """What the full picture adds to that."""
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Rules:
@@ -46,14 +52,20 @@ class Rules:
             values["classes"] = _names(values["classes"])
         if "quota_product" in values:
             values["quota_product"] = _quota(values["quota_product"])
-        for name in known & values.keys() - {"classes", "quota_product"}:
+        if "pictures_per_slot" in values:
+            values["pictures_per_slot"] = _count("pictures_per_slot", values["pictures_per_slot"])
+        for name in known & values.keys() - {"classes", "quota_product", "pictures_per_slot"}:
             values[name] = _number(name, values[name])
         return cls(**values).checked()
 
     def checked(self) -> Rules:
         """These rules, if they make sense; raises MissionError where they do not."""
-        if not (0.0 <= self.minimum_score <= 1.0 and 0.0 < self.label_share <= 1.0):
-            raise MissionError("[downlink] minimum_score and label_share are fractions. Use numbers from 0 to 1.")
+        shares = self.minimum_score, self.label_share, self.chip_share, self.tile_share
+        if not all(0.0 <= share <= 1.0 for share in shares) or self.label_share == 0.0:
+            raise MissionError(
+                "[downlink] minimum_score, label_share, chip_share and tile_share are fractions: give 0 to 1, "
+                "and label_share more than 0."
+            )
         box_fits = -180 <= self.west_deg < self.east_deg <= 180 and -90 <= self.south_deg < self.north_deg <= 90
         if not box_fits:
             raise MissionError("[downlink] the box is empty or leaves the Earth. Give west < east and south < north.")
@@ -159,6 +171,12 @@ def _quota(value: object) -> dict[str, int]:
     if not good or not isinstance(value, Mapping):
         raise MissionError(f"[downlink] quota_product is {value!r}. Give a table of class names and whole numbers.")
     return {str(name): limit for name, limit in value.items()}
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1000:
+        raise MissionError(f"[downlink] {name} is {value!r}. Give a whole number from 0 to 1000.")
+    return value
 
 
 def _number(name: str, value: object) -> float:

@@ -65,6 +65,8 @@ class Pacing:
     answer_s: float = 2.0
     """How long an answer may take."""
     file_packet_byte: int = 4096
+    lockstep: bool = False
+    """Wait for what the ground says of each file before the next: the bytes sent do not depend on how fast it is."""
     prompts: int = 2
     """How often an answer that does not come is asked for again."""
 
@@ -138,7 +140,7 @@ class DownlinkSession:
                 in_window = 0 if in_window >= self._pacing.window_packet else in_window + 1
                 if in_window == self._pacing.window_packet:
                     files.ask_progress()
-                answer = self._link.receive(self._pacing.answer_s if in_window == 0 else 0.0)
+                answer = self._file_answer(files, asked=in_window == 0)
             elif files.waiting:
                 answer = self._link.receive(self._pacing.answer_s)
                 unanswered = 0 if answer is not None else unanswered + 1
@@ -158,6 +160,12 @@ class DownlinkSession:
             report, sent_byte=sent_byte, file_byte=file_byte, delivered_file=delivered, files=ended, text=text
         )
 
+    def _file_answer(self, files: CfdpEntity, *, asked: bool) -> bytes | None:
+        """What the ground says of files: waited for after a question, else only taken where it is there."""
+        if asked or (self._pacing.lockstep and files.waiting):
+            return self._link.receive(self._pacing.answer_s)
+        return None if self._pacing.lockstep else self._link.receive(0.0)
+
     def _round(self, slot: int) -> tuple[tuple[str, ...], int, bool]:
         """Send one transfer; return the ids it carried, how many arrived, and whether nobody answered."""
         transfer = self._store.next_transfer()
@@ -168,14 +176,21 @@ class DownlinkSession:
         self._rules_text = choice.text if not self._sent_labels else self._rules_text
         downlink.offer(choice.products, ordered=True)
         loads = downlink.take(self._left_byte, transfer=transfer)
+        chosen = choice.products
+        if not loads and candidates > 1:  # everything is down: now the outlines that had to stay behind
+            chosen = self._store.bare(candidates)
+            downlink.offer(chosen, ordered=True)
+            loads = downlink.take(self._left_byte, transfer=transfer)
         if not loads:
             return (), 0, False
-        labels = {product.product_id: product.label for product in choice.products}
+        labels = {product.product_id: product.label for product in chosen}
+        bare = {product.product_id for product in chosen if product.footprint is None}
+        bare &= {product.product_id for product in pending if product.footprint is not None}
         self._sent_labels.update(labels[name] for load in loads for name in load.product_ids)
         sequence = self._store.next_sequence()
         batches = tuple(load.product_ids for load in loads)
         packet, sent_byte = sum(load.packet for load in loads), sum(load.sent_byte for load in loads)
-        self._store.mark_sent(Transfer(transfer, slot, sequence, packet, sent_byte, batches))
+        self._store.mark_sent(Transfer(transfer, slot, sequence, packet, sent_byte, batches, frozenset(bare)))
         answer = self._send_windows(transfer, loads, sequence)
         arrived = 0
         if answer is not None:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..durable import whole
 from ..errors import StoreError
 from ..faults import fault
 
 
 def write_state(path: Path, table: Mapping[str, Any]) -> None:
     """Replace ``path`` by ``table`` as JSON, durably; raises ``StoreError`` and leaves the old one where it cannot."""
-    partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(table, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        fault("models.state.before_rename")
-        os.replace(partial, path)
-        sync_folder(path.parent)
+        with whole(path, lambda: fault("models.state.before_rename")) as file:
+            file.write(json.dumps(table, indent=1, sort_keys=True).encode())
         fault("models.state.after_rename")
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}. What was in force stays in force.") from error
@@ -39,12 +33,3 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise StoreError(f"{path} holds no table. Restore it, or move it away to start anew.")
     return table
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,9 +17,10 @@ from exporters.archive import unpack
 from exporters.errors import PackageError
 from exporters.package import ModelPackage, folder_in_one_step, load_package
 
+from ..durable import sync_folder
 from ..errors import StoreError
 from ..faults import fault
-from .files import read_state, sync_folder, write_state
+from .files import read_state, write_state
 from .keyring import Keyring
 
 SCHEMA = 1

@@ -44,6 +44,8 @@ class Transfer:
     packet: int
     sent_byte: int
     batches: tuple[tuple[str, ...], ...]
+    bare: frozenset[str] = frozenset()
+    """Products that travel without the outline that they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,15 @@ class ProductStore:
         )
         return tuple(product_from_row(row) for row in rows)
 
+    def bare(self, limit: int) -> tuple[Product, ...]:
+        """At most ``limit`` delivered products whose outline has not gone down yet, best first."""
+        rows = self._read(
+            f"SELECT {PRODUCT_COLUMNS} FROM products WHERE bare > 0 AND state = 'delivered' "
+            "ORDER BY rank DESC, product_id LIMIT ?",
+            limit,
+        )
+        return tuple(product_from_row(row) for row in rows)
+
     def next_transfer(self) -> int:
         """The number of the next transfer: none of before, also not after a crash or in a new store."""
         return self._meta("store_id") << 32 | self._meta("transfer") + 1
@@ -150,16 +161,26 @@ class ProductStore:
     def open_transfers(self, limit: int = 8) -> tuple[int, ...]:
         """Transfers with products that were sent and never answered for, newest first."""
         rows = self._read(
-            "SELECT DISTINCT transfer FROM products WHERE state = 'sent' ORDER BY transfer DESC LIMIT ?", limit
+            "SELECT DISTINCT transfer FROM products WHERE state = 'sent' OR bare = 2 ORDER BY transfer DESC LIMIT ?",
+            limit,
         )
         return tuple(int(transfer) for (transfer,) in rows)
 
     def mark_sent(self, sent: Transfer) -> None:
         """Note durably, before the first packet leaves, which products travel in which batch."""
-        rows = [(sent.transfer, index, product_id) for index, batch in enumerate(sent.batches) for product_id in batch]
+        rows = [
+            (sent.transfer, index, int(product_id in sent.bare), product_id)
+            for index, batch in enumerate(sent.batches)
+            for product_id in batch
+        ]
         with transaction(self.path, self._db, "store.transfer.before_fsync", "store.transfer.after_fsync"):
             self._db.executemany(
-                "UPDATE products SET state = 'sent', transfer = ?, batch = ?, attempts = attempts + 1, "
+                "UPDATE products SET transfer = ?, batch = ?, bare = 2 WHERE ? = 0 AND product_id = ? AND "
+                "state = 'delivered' AND bare > 0",
+                rows,
+            )
+            self._db.executemany(
+                "UPDATE products SET state = 'sent', transfer = ?, batch = ?, bare = ?, attempts = attempts + 1, "
                 "rank = value / size_byte / (attempts + 2) WHERE product_id = ? AND state != 'delivered'",
                 rows,
             )
@@ -187,11 +208,15 @@ class ProductStore:
         delivered = 0
         with transaction(self.path, self._db, "store.delivered.before_fsync", "store.delivered.after_fsync"):
             for first, count in ranges:
+                within = (transfer, first, first + count)
                 delivered += self._db.execute(
                     "UPDATE products SET state = 'delivered' "
                     "WHERE state = 'sent' AND transfer = ? AND batch >= ? AND batch < ?",
-                    (transfer, first, first + count),
+                    within,
                 ).rowcount
+                self._db.execute(
+                    "UPDATE products SET bare = 0 WHERE bare = 2 AND transfer = ? AND batch >= ? AND batch < ?", within
+                )
             self._note_delivered(transfer, delivered)
             if complete:
                 self._db.execute(
@@ -199,6 +224,7 @@ class ProductStore:
                     "WHERE state = 'sent' AND transfer = ?",
                     (transfer,),
                 )
+                self._db.execute("UPDATE products SET bare = 1 WHERE bare = 2 AND transfer = ?", (transfer,))
         return delivered
 
     def mark_delivered(self, product_ids: Iterable[str]) -> int:

@@ -42,4 +42,9 @@ CREATE TRIGGER tally_update AFTER UPDATE OF state ON products WHEN OLD.state != 
     UPDATE tally SET product = product + 1, byte = byte + NEW.size_byte WHERE state = NEW.state;
 END;
 """,
+    """
+ALTER TABLE products ADD COLUMN bare INTEGER NOT NULL DEFAULT 0 CHECK (bare IN (0, 1, 2));
+CREATE INDEX products_bare ON products (rank DESC, product_id) WHERE bare > 0;
+""",
 )
+"""``bare``: 1 where a product went down without its outline, 2 while the outline is on its way."""

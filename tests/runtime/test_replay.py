@@ -65,6 +65,9 @@ def test_what_was_delivered_lies_on_the_ground_exactly_once(flight: tuple[dict[s
     identities = [feature["id"] for feature in features]
     assert len(identities) == len(set(identities)) == summary["delivered"] == summary["received"]
     assert summary["delivered"] > 0  # type: ignore[operator]
+    shown = [feature["properties"]["picture"] for feature in features if "picture" in feature["properties"]]
+    assert len(shown) > 10
+    assert all((out / "ground" / name).read_bytes()[:4] == b"\x89PNG" for name in shown)
     longitudes = [lon for f in features for lon, _ in f["geometry"]["coordinates"][0]]
     assert all(-180 <= lon <= 180 for lon in longitudes)
 

@@ -50,8 +50,8 @@ class Grey:
     def view(self, frame_id: str) -> View:
         return View(4, 4)
 
-    def look(self, ref: TileRef, bands: Sequence[str]) -> UInt8Array | None:
-        return np.full((len(bands), ref.edge_px, ref.edge_px), 128, dtype=np.uint8)
+    def look(self, ref: TileRef) -> UInt8Array | None:
+        return np.full((3, ref.edge_px, ref.edge_px), 128, dtype=np.uint8)
 
 
 @dataclass

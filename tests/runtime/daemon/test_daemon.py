@@ -16,6 +16,8 @@ from exporters.package import Golden
 from runtime.daemon.control import Request, ask
 from runtime.daemon.trace import fly_trace
 from runtime.errors import MissionError, StoreError
+from runtime.ground.direct import DirectLink
+from runtime.ground.station import opened
 from runtime.status import table_of
 from runtime.store import ProductStore
 
@@ -36,6 +38,25 @@ def test_a_frame_in_the_inbox_becomes_answers_that_go_down_in_a_pass(craft: Any)
     assert craft.slot()["sent_product"] == 12
     assert len(list((craft.folder / "outbox").glob("*.packet"))) > 1
     assert list((craft.folder / "state" / "frames").iterdir()) == []
+
+
+def test_pictures_of_the_best_answers_wait_for_what_a_pass_has_left(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft("[downlink]\npictures_per_slot = 2\n")
+    craft.image(rows=64, cols=48)
+    craft.fly()
+    pictures = craft.folder / "state" / "pictures"
+    assert len(list(pictures.glob("*-chip.png"))) == 2
+    craft.stop()
+    craft.start()
+    assert len(craft.daemon._aboard.files.outgoing()) == 2
+    obey(craft, "pass", what="start")
+    with opened(craft.folder / "station") as (_, receiver):
+        craft.daemon.wired.radio._link = DirectLink(receiver)
+        craft.fly()
+        craft.daemon.wired.radio.close()
+    assert craft.daemon.wired.radio.last.delivered_file == 2
+    assert list(pictures.iterdir()) == []
+    assert len(list((craft.folder / "station" / "files" / "pictures").glob("*-chip.png"))) == 2
 
 
 def test_a_detector_flies_and_sends_each_object_with_its_outline(make_craft: Callable[..., Any]) -> None:

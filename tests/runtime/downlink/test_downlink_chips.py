@@ -13,10 +13,12 @@ import pytest
 from runtime.cfdp import BOARD_ID, CfdpEntity, TransactionLog
 from runtime.downlink import ChipOutbox, DownlinkSession
 from runtime.downlink.chips import png
+from runtime.downlink.pictures import PictureLadder, shrunk
+from runtime.downlink.rules import Rules
 from runtime.errors import StoreError
 from runtime.ground.direct import DirectLink
 from runtime.ground.station import finish, opened
-from runtime.records import Product, SlotRecord
+from runtime.records import Product, SlotRecord, TileRef
 from runtime.store import ProductStore
 
 MakeProduct = Callable[..., Product]
@@ -107,3 +109,48 @@ def test_r22_a_picture_that_a_crash_left_without_a_transfer_is_sent_after_all(
     assert [path.name for path in folder.iterdir()] == ["00ab-chip.png"]
     ChipOutbox(folder, files)
     assert len(files.outgoing()) == 1
+
+
+def test_of_a_slot_only_the_best_products_get_pictures_and_each_rung_costs_more(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    asked: list[str] = []
+
+    def look(ref: TileRef) -> np.ndarray | None:
+        asked.append(ref.frame_id)
+        return None if len(asked) == 2 else picture(len(asked))
+
+    products = [make_product(number, value=float(number % 5)) for number in range(50)]
+    PictureLadder(outbox, Rules(pictures_per_slot=3)).offer(products, look)
+    assert len(asked) == 3
+    sizes = {row.dest_name.rpartition("-")[2]: row.size_byte for row in files.outgoing()}
+    assert len(files.outgoing()) == 4
+    assert sizes["chip.png"] < sizes["tile.png"] / 3
+    ranks = [(row.rank, row.dest_name[-8:]) for row in files.outgoing()]
+    assert min(rank for rank, name in ranks if name == "chip.png") > max(
+        rank for rank, name in ranks if name == "tile.png"
+    )
+
+
+def test_what_the_rules_keep_back_gets_no_picture(tmp_path: Path, files: CfdpEntity, make_product: MakeProduct) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    PictureLadder(outbox, Rules(classes=("River",))).offer([make_product(1)], lambda ref: picture(1))
+    assert files.outgoing() == ()
+
+
+@pytest.mark.parametrize("edge_px", [1, 20, 32, 33, 100])
+def test_a_chip_is_never_larger_than_asked(edge_px: int) -> None:
+    chip = shrunk(picture(3, edge_px), 32)
+    assert max(chip.shape[1:]) <= 32
+    assert abs(float(chip.mean()) - float(picture(3, edge_px).mean())) < 20
+
+
+def test_an_outbox_holds_no_more_files_than_it_may(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files, limit_file=5)
+    for number in range(12):
+        outbox.offer(make_product(number), picture(number, 8), value=float(number))
+    assert len(files.outgoing()) == len(list((tmp_path / "outbox").iterdir())) == 5
+    assert outbox.shed == 7

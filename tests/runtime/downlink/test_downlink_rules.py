@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from runtime.downlink.rules import choose, climb
 from runtime.errors import MissionError
 from runtime.ground.archive import Archive
 from runtime.ground.direct import DirectLink
-from runtime.records import Footprint, Product, SlotRecord
+from runtime.records import Footprint, Product, SlotRecord, TileOutcome
+from runtime.scenarios import load_with_rules
 from runtime.store import ProductStore
+from runtime.store.products import Transfer
 from runtime.wire.payload import size_byte
 
 MakeProduct = Callable[..., Product]
@@ -133,3 +137,60 @@ def test_r12_a_bad_rule_is_named(table: dict[str, Any], word: str) -> None:
 def test_rules_come_from_a_table() -> None:
     rules = Rules.from_table({"classes": ["Forest"], "minimum_score": 0.5, "quota_product": {"Forest": 9}})
     assert (rules.classes, rules.minimum_score, rules.quota_product) == (("Forest",), 0.5, {"Forest": 9})
+
+
+def test_an_outline_that_had_to_stay_behind_comes_in_a_later_pass(
+    store: ProductStore,
+    station: DirectLink,
+    archive: Archive,
+    make_slot: Callable[..., tuple[SlotRecord, list[TileOutcome], list[Product]]],
+) -> None:
+    store.commit_slot(*make_slot(0, 60))
+    session = DownlinkSession(store, station, rules=Rules(label_share=0.9), clock=lambda: 0.0)
+    whole_byte = 60 * 60 + 500
+    first = session.run_pass(0, whole_byte * 2 // 3)
+    missing = sum(one.footprint is None for one in archive.products())
+    assert first.sent_product == first.delivered_product > 50
+    assert missing > 10
+    assert len(store.bare(100)) == missing
+    session.run_pass(1, whole_byte)
+    assert all(one.footprint is not None for one in archive.products())
+    assert store.bare(100) == ()
+    session.run_pass(2, whole_byte)
+    assert session.run_pass(3, whole_byte).sent_product == 0
+    assert archive.count() == store.counts().delivered_product == 60
+
+
+def test_an_outline_that_was_lost_on_its_way_is_sent_again(
+    store: ProductStore,
+    station: DirectLink,
+    archive: Archive,
+    make_slot: Callable[..., tuple[SlotRecord, list[TileOutcome], list[Product]]],
+) -> None:
+    record, outcomes, products = make_slot(0, 3)
+    store.commit_slot(record, outcomes, products)
+    names = tuple(product.product_id for product in products)
+    store.mark_sent(Transfer(store.next_transfer(), 0, 0, 1, 100, (names,), frozenset(names)))
+    store.mark_acknowledged(store.open_transfers()[0], [(0, 1)], complete=True)
+    lost = store.next_transfer()
+    store.mark_sent(Transfer(lost, 1, 1, 1, 100, (names,)))
+    assert store.open_transfers() == (lost,)
+    store.mark_acknowledged(lost, [], complete=True)
+    assert store.open_transfers() == ()
+    assert {one.product_id for one in store.bare(9)} == set(names)
+    assert store.counts().delivered_product == 3
+
+
+def test_rules_of_a_scenario_and_of_a_mission_are_read_by_the_same_words(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        files("power_sim").joinpath("scenarios", "uav-survey.toml").read_text() + "\n[downlink]\nlabel_share = 0.7\n"
+    )
+    scenario, rules = load_with_rules(str(path), {"downlink.pictures_per_slot": "2", "policy.horizon_slots": "9"})
+    assert (rules.label_share, rules.pictures_per_slot, scenario.policy.horizon_slots) == (0.7, 2, 9)
+    assert load_with_rules("cubesat-6u", {})[1] == Rules()
+    with pytest.raises(MissionError, match="unknown keys"):
+        load_with_rules("cubesat-6u", {"downlink.colour": "1"})
+    for wrong in ("-1", "1.5", "true"):
+        with pytest.raises(MissionError, match="pictures_per_slot"):
+            load_with_rules("cubesat-6u", {"downlink.pictures_per_slot": wrong})
