@@ -145,18 +145,19 @@ class Intake:
         """Claim durably what ends in this slot: the tiles that were reached, and those that cannot wait."""
         ended = self._reached.copy()
         self._shed = []
-        room = self.queue_max_tile
-        for frame in self._by_worth():
+        room, kept = self.queue_max_tile, 0
+        for frame in self._by_keeping():
             left = frame.left_tile - ended[frame.sha256]
             if reason := self.condemned.pop(frame.frame_id, ""):
                 self._shed += self._windows(frame, frame.ended_tile, left, reason, "failed")
                 ended[frame.sha256] += left
                 continue
-            may_wait = min(left, room) if self.waits.get(frame.cover, False) else 0
-            room -= may_wait
+            reason = self._why_not_wait(frame, kept)
+            may_wait = 0 if reason else min(left, room)
+            room, kept = room - may_wait, kept + (may_wait > 0)
             if may_wait < left:
-                reason = "the queue is full" if self.waits.get(frame.cover, False) else f"{frame.cover} does not wait"
-                self._shed += self._windows(frame, frame.ended_tile + ended[frame.sha256], left - may_wait, reason)
+                first, reason = frame.ended_tile + ended[frame.sha256], reason or "the queue is full"
+                self._shed += self._windows(frame, first, left - may_wait, reason)
                 ended[frame.sha256] += left - may_wait
         self.ledger.claim(slot, [(sha256, tile) for sha256, tile in ended.items() if tile])
 
@@ -179,6 +180,17 @@ class Intake:
         """Waiting frames, those first that are worked on first and shed last."""
         order = {cover: rank for rank, cover in enumerate(self.covers)}
         return sorted(self._frames.values(), key=lambda frame: (order.get(frame.cover, len(order)), frame.arrived))
+
+    def _by_keeping(self) -> list[Waiting]:
+        """Waiting frames, those last that are given up first: of least value, and of these the oldest."""
+        return sorted(self._frames.values(), key=lambda frame: (-self.values.get(frame.cover, 0.0), -frame.arrived))
+
+    def _why_not_wait(self, frame: Waiting, kept: int) -> str:
+        if not self.waits.get(frame.cover, False):
+            return f"{frame.cover} does not wait"
+        if not self.values.get(frame.cover, 0.0) > 0.0:
+            return f"{frame.cover} is worth nothing"
+        return f"{kept} frames of more value wait" if kept >= self.section.frames_max else ""
 
     def _arrivals(self) -> list[Path]:
         """Whole files in the inbox, by name; ``StoreError`` where it cannot be read."""

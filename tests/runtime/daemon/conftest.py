@@ -193,7 +193,7 @@ class Craft:
         cols: int = 64,
         seed: int = 0,
         fill: tuple[int, ...] = (),
-        place: bool = False,
+        place: tuple[float, float] | None = None,
     ) -> Path:
         import rasterio
 
@@ -203,11 +203,8 @@ class Craft:
         inbox = self.folder / "inbox"
         inbox.mkdir(exist_ok=True)
         profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": rows, "width": cols}
-        if place:
-            profile |= {
-                "crs": "EPSG:32632",
-                "transform": rasterio.Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0),
-            }
+        if place is not None:
+            profile |= {"crs": "EPSG:4326", "transform": rasterio.Affine(1e-4, 0.0, place[0], 0.0, -1e-4, place[1])}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with rasterio.open(inbox / f".{name}", "w", **profile) as target:

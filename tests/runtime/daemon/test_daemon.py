@@ -72,7 +72,7 @@ def test_a_detector_flies_and_sends_each_object_with_its_outline(make_craft: Cal
             info=craft.colours.spot_info(craft.edge_px),
         )
     craft.start()
-    craft.image(rows=64, cols=48, fill=(200, 0, 0), place=True)
+    craft.image(rows=64, cols=48, fill=(200, 0, 0), place=(9.0, 47.8))
     craft.fly()
     assert craft.daemon.status["counts"]["done_tile"] == 12
     products = craft.daemon._aboard.store.products()

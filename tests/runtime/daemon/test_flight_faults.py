@@ -268,3 +268,73 @@ def test_a_link_that_breaks_costs_the_pass_alone(make_craft: Callable[..., Any])
     craft.fly(2)
     assert craft.daemon.status["state"] == "degraded"
     assert craft.daemon.status["counts"]["done_tile"] == 16
+
+
+LAND, SEA = (9.0, 47.8), (-30.0, 40.0)
+OMM = """[orbit]
+kind = "omm"
+slot_s = 180.0
+
+[orbit.omm]
+OBJECT_NAME = "CRAFT"
+OBJECT_ID = "2026-001A"
+EPOCH = "2026-02-27T00:00:00"
+MEAN_MOTION = "15.2"
+ECCENTRICITY = "0.001"
+INCLINATION = "97.4"
+RA_OF_ASC_NODE = "30.0"
+ARG_OF_PERICENTER = "0.0"
+MEAN_ANOMALY = "0.0"
+EPHEMERIS_TYPE = "0"
+CLASSIFICATION_TYPE = "U"
+NORAD_CAT_ID = "99999"
+ELEMENT_SET_NO = "1"
+REV_AT_EPOCH = "1"
+BSTAR = "0.0001"
+MEAN_MOTION_DOT = "0.0"
+MEAN_MOTION_DDOT = "0.0"
+
+"""
+
+
+@pytest.mark.parametrize("limit", ["tiles", "frames"])
+def test_r14_under_overload_what_is_worth_least_is_shed_first_and_of_that_the_oldest(
+    make_craft: Callable[..., Any], limit: str
+) -> None:
+    craft = make_craft(start=False)
+    text = craft.mission.read_text().replace("value = 0.5\nqueue = false", "value = 0.5")
+    if limit == "tiles":
+        text = text.replace("queue_max_tile = 1000", "queue_max_tile = 48")
+    else:
+        text = text.replace('cover = "land"', 'cover = "land"\nframes_max = 3')
+    craft.mission.write_text(text)
+    craft.start()
+    craft.daemon._aboard.orders.paused = True
+    for number, place in enumerate((SEA, LAND, SEA, SEA, LAND)):
+        craft.image(f"{number}.tif", seed=number, place=place)
+        craft.fly()
+    waiting = [frame.frame_id[0] for frame in craft.daemon._aboard.intake.ledger.waiting() if frame.left_tile]
+    craft.fly()
+    counts = craft.daemon.status["counts"]
+    kept = [frame.frame_id[0] for frame in craft.daemon._aboard.intake.ledger.waiting()]
+    assert kept == ["1", "3", "4"], waiting
+    assert (counts["arrived_tile"], counts["shed_tile"], counts["done_tile"]) == (80, 32, 0)
+    craft.daemon._aboard.orders.paused = False
+    craft.fly()
+    assert craft.daemon.status["counts"]["done_tile"] == 48
+
+
+def test_a_flight_with_an_orbit_mean_elements_message_tells_its_age(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(start=False)
+    text = craft.mission.read_text()
+    begin, end = text.index("[orbit]"), text.index("[power]")
+    craft.mission.write_text(text[:begin] + OMM + text[end:])
+    craft.start()
+    forecaster = craft.daemon.wired.world.forecaster
+    assert forecaster.age_days(craft.clock.utc_s) == pytest.approx(2.0)
+    craft.fly()
+    assert craft.daemon.status["state"] == "running"
+    craft.clock.utc_s += 30 * 86_400.0
+    craft.battery(0.95)
+    craft.fly()
+    assert "days old" in reasons(craft)
