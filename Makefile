@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -79,6 +79,13 @@ bench-policy: venv-dev ## regret, gains and decision latency of the policies
 
 bench-export: venv-dev ## INT8, graph and load speed, flipped bits of the packages (DATA=folder; some ten minutes)
 	$(BIN)/python benchmarks/export.py --data $(EUROSAT)
+
+bench-zoo-dwtma-net: venv-dev ## the dehazer: gains on RICE1, ablations, what it is worth to a classifier (DATA=folder)
+	PYTHONPATH=. $(BIN)/python benchmarks/zoo_dwtma_net.py --data $(DATA)
+
+fit-dehaze: venv-dev ## train the dehazer that ships, on EuroSAT under synthetic haze (a quarter of an hour)
+	$(BIN)/subsolar fit dwtma_net --size edge --data $(EUROSAT) --out build/fit/dwtma-net-eurosat --epochs 6 \
+		--precision bf16 --threads 1 --batch 16 --seed 1 --set ema_decay=0
 
 bench-downlink: venv-dev ## value delivered and bytes spent by the downlink
 	$(BIN)/python benchmarks/downlink.py

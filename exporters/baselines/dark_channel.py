@@ -76,12 +76,14 @@ def guided_filter(guide: Map, image: Map, radius_px: int, epsilon: float) -> Map
     covariance = _box(guide * image, radius_px) - mean_guide * mean_image
     slope = covariance / (variance + epsilon)
     offset = mean_image - slope * mean_guide
-    return _box(slope, radius_px) * guide + _box(offset, radius_px)
+    smooth: Map = _box(slope, radius_px) * guide + _box(offset, radius_px)
+    return smooth
 
 
 def _box(image: Map, radius_px: int) -> Map:
     """Mean over the square window, cut at the border."""
-    return _box_rows(_box_rows(image, radius_px).T, radius_px).T
+    mean: Map = _box_rows(_box_rows(image, radius_px).T, radius_px).T
+    return mean
 
 
 def _box_rows(image: Map, radius_px: int) -> Map:

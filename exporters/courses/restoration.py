@@ -99,6 +99,8 @@ class RestorationCourse:
     seed: int
     batch: int
     steps_per_epoch: int
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ``Training`` that hold unless somebody says otherwise."""
     metric: str = field(default="psnr_db", init=False)
 
     def build(self) -> nn.Module:

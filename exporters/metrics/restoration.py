@@ -109,9 +109,9 @@ def _blur(image: Image) -> Image:
     weights = np.exp(-0.5 * (offsets / SIGMA) ** 2)
     weights /= weights.sum()
     rows, cols = image.shape[1] - 2 * RADIUS, image.shape[2] - 2 * RADIUS
-    down = sum(weight * image[:, place : place + rows] for place, weight in enumerate(weights))
-    across = sum(weight * down[:, :, place : place + cols] for place, weight in enumerate(weights))
-    blurred: Image = np.asarray(across)
+    down = np.sum([weight * image[:, place : place + rows] for place, weight in enumerate(weights)], axis=0)
+    across = [weight * down[:, :, place : place + cols] for place, weight in enumerate(weights)]
+    blurred: Image = np.sum(across, axis=0)
     return blurred
 
 

@@ -58,7 +58,8 @@ def scatter(
     >>> float(scatter(np.float32([[[0.2]]]), np.float32([[[0.5]]]), np.float32([0.8]))[0, 0, 0])
     0.5
     """
-    return clear * transmission + airlight[:, None, None] * (1.0 - transmission)
+    hazy: NDArray[np.float32] = clear * transmission + airlight[:, None, None] * (np.float32(1.0) - transmission)
+    return hazy
 
 
 def add_haze(clear: NDArray[np.uint8], rng: np.random.Generator, model: HazeModel | None = None) -> Hazed:

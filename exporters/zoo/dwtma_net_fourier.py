@@ -38,7 +38,8 @@ class FAM(nn.Module):
         real, imag = gain * real, gain * imag
         if self.size_px:
             return self._products_back(real, imag)
-        return torch.fft.irfft2(torch.complex(real, imag), s=x.shape[2:], norm="ortho")
+        back: Tensor = torch.fft.irfft2(torch.complex(real, imag), s=x.shape[2:], norm="ortho")
+        return back
 
     def lower(self, rows: int, cols: int) -> None:
         """Use constant products from now on, for maps of ``rows`` x ``cols`` alone."""
