@@ -163,13 +163,14 @@ def store_rate(folder: Path) -> dict[str, Figure]:
             before_s = time.perf_counter()
             store.commit_slot(record(at), outcomes, products)
             stalls_ms.append((time.perf_counter() - before_s) * 1e3)
+            store.tidy()  # as the slot loop does once a slot is over
         cpu_s, wall_s = time.process_time() - start_cpu_s, time.perf_counter() - start_s
         file_byte = store.path.stat().st_size
     return {
         "products_queued_per_cpu_s": Figure(100_000 / cpu_s, "products/s", 5000),
         "products_queued_per_s": Figure(100_000 / wall_s, "products/s"),
         "commit_p99": Figure(float(np.percentile(stalls_ms, 99)), "ms", 50, at_most=True),
-        "commit_longest": Figure(max(stalls_ms), "ms"),
+        "commit_longest": Figure(max(stalls_ms), "ms", 50, at_most=True),
         "file_per_product": Figure(file_byte / 100_000, "byte"),
     }
 

@@ -239,6 +239,7 @@ class SlotLoop:
             backlog_product=self.store.backlog()[0],
         )
         self.store.amend_slot(record)
+        self.store.tidy()
         return record
 
     def infer(self, state: SlotState, option: Option | None, tile: int, end_s: float) -> Inference:

@@ -37,8 +37,12 @@ def explain(path: Path, error: Exception) -> StoreError:
     return StoreError(f"The store {path} failed: {error}. {advice}")
 
 
-def open_database(path: Path, application_id: int, migrations: Sequence[str]) -> sqlite3.Connection:
+def open_database(
+    path: Path, application_id: int, migrations: Sequence[str], *, checkpoint_page: int = 1000
+) -> sqlite3.Connection:
     """Open ``path`` for writing and bring its schema forward; a new file gets all of ``migrations``.
+
+    A commit that finds ``checkpoint_page`` pages in the log moves them into the file, and takes as long as that does.
 
     Raises StoreError where the file cannot be opened, belongs to something else, or was written by a newer version.
     """
@@ -51,6 +55,7 @@ def open_database(path: Path, application_id: int, migrations: Sequence[str]) ->
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {4 << 20}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_page}")
         _migrate(path, connection, application_id, migrations)
     except (sqlite3.Error, OSError) as error:
         connection.close()

@@ -18,6 +18,9 @@ from .database import explain, open_database, open_readonly, transaction
 from .rows import PRODUCT_COLUMNS, decision_from_text, decision_text, product_from_row, product_row, tile_row
 from .schema import APPLICATION_ID, MIGRATIONS
 
+BACKSTOP_PAGE = 8192
+"""Of 4 KiB: a log that grew this long is moved by a commit after all, if nobody calls ``tidy``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -72,7 +75,7 @@ class ProductStore:
     def __init__(self, path: Path, *, limits: Limits | None = None) -> None:
         self.path = path
         self._limits = limits or Limits()
-        self._db = open_database(path, APPLICATION_ID, MIGRATIONS)
+        self._db = open_database(path, APPLICATION_ID, MIGRATIONS, checkpoint_page=BACKSTOP_PAGE)
         if not self._meta("store_id"):
             self._name_store()
 
@@ -96,6 +99,13 @@ class ProductStore:
     def close(self) -> None:
         """Close the file; what was committed is safe without it."""
         self._db.close()
+
+    def tidy(self) -> None:
+        """Move what was committed from the log into the file; between slots, so that no commit has to."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise explain(self.path, error) from error
 
     def commit_slot(self, record: SlotRecord, outcomes: Sequence[TileOutcome], products: Sequence[Product]) -> bool:
         """Keep all that a slot has brought, durably, or nothing of it.

@@ -123,6 +123,7 @@ def test_r27_old_rows_go_and_the_file_stays_bounded(tmp_path: Path, make_slot: M
             ids = tuple(product.product_id for product in store.pending(10))
             store.mark_sent(Transfer(store.next_transfer(), slot, store.next_sequence(), 1, 100, (ids,)))
             store.mark_acknowledged(store.next_transfer() - 1, [(0, 1)], complete=True)
+            store.tidy()
             sizes.append(path.stat().st_size)
         assert len(store.decisions()) == 10
         assert sum(count for *_, count in store.outcomes()) <= 100
@@ -263,3 +264,18 @@ def test_i5_a_tile_may_end_only_once(store: ProductStore, make_record: Callable[
     tile = TileRef("mosaic-1", 0, 0, 64)
     with pytest.raises(StoreError, match="only once"):
         store.commit_slot(make_record(0), [TileOutcome(tile, "done"), TileOutcome(tile, "shed", "budget")], [])
+
+
+def test_commits_leave_moving_the_log_to_the_time_between_slots(tmp_path: Path, make_slot: MakeSlot) -> None:
+    with ProductStore(tmp_path / "tidy.sqlite") as store:
+        log = tmp_path / "tidy.sqlite-wal"
+        before_byte = store.path.stat().st_size
+        for slot in range(40):
+            store.commit_slot(*make_slot(slot, 100))
+        assert store.path.stat().st_size == before_byte
+        assert log.stat().st_size > 4 << 20
+        store.tidy()
+        assert store.path.stat().st_size > before_byte
+        store.commit_slot(*make_slot(40, 1))
+        assert log.stat().st_size <= 4 << 20
+        assert store.counts().queued_product == 4001
