@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from .errors import PackageError
 from .folders import folder_in_one_step
 from .records import (
+    KINDS,
     SCHEMA,
     Accuracy,
+    Companion,
     InputSpec,
     OutputSpec,
     PackageInfo,
@@ -39,6 +41,7 @@ from .strict_json import from_json, to_json
 
 __all__ = [
     "Accuracy",
+    "Companion",
     "Golden",
     "InputSpec",
     "ModelPackage",
@@ -61,6 +64,7 @@ __all__ = [
 MODEL, INFO, PROFILE, SUMS, SIGNATURE = "model.onnx", "package.json", "profile.json", "SHA256SUMS", "signature"
 GOLDEN_TILES, GOLDEN_EXPECTED, GOLDEN_INFO = "golden/tiles.npy", "golden/expected.npy", "golden/golden.json"
 _REQUIRED = (MODEL, INFO, PROFILE, GOLDEN_TILES, GOLDEN_EXPECTED, GOLDEN_INFO)
+DTYPES = ("uint8", "float32")
 MAX_FILES, MAX_FILE_BYTE, MAX_SMALL_BYTE = 64, 512 * 2**20, 16 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
@@ -68,11 +72,13 @@ _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Golden:
-    """The self-test after each load. ``tiles``: (n, bands, edge, edge) uint8; ``expected``: (n, classes) float32."""
+    """The self-test after each load. ``tiles``: (n, bands, edge, edge), uint8 or float32; ``expected``: float32."""
 
-    tiles: NDArray[np.uint8]
+    tiles: NDArray[Any]
     expected: NDArray[np.float32]
     tolerance_abs: float
+    values_alone: bool = False
+    """Whether the answers have no class that could change: embeddings."""
 
     def mismatch(self, answers: NDArray[np.float32]) -> str | None:
         """Why ``answers`` are not the expected ones, or None when they are: every value close, every top-1 equal."""
@@ -81,7 +87,7 @@ class Golden:
         worst = float(np.max(np.abs(answers - self.expected)))
         if not worst <= self.tolerance_abs:
             return f"answers differ by {worst:.3g}, allowed {self.tolerance_abs:g}"
-        if answers.ndim != 2:  # boxes and pictures: values alone
+        if answers.ndim != 2 or self.values_alone:
             return None
         changed = int(np.sum(answers.argmax(1) != self.expected.argmax(1)))
         return f"{changed} of {len(answers)} golden tiles change their class" if changed else None
@@ -115,7 +121,7 @@ class ModelPackage:
         if variant is None:
             return self.golden
         expected = _array(self.path, variant.expected_file, {variant.expected_file: self.read(variant.expected_file)})
-        return Golden(self.golden.tiles, expected, variant.tolerance_abs)
+        return Golden(self.golden.tiles, expected, variant.tolerance_abs, self.golden.values_alone)
 
     def read(self, name: str) -> bytes:
         """A file of the package, verified against its hash as it is read."""
@@ -145,7 +151,7 @@ def load_package(
     content = {name: _read_verified(path, name, digest) for name, digest in sums.items()}
     info = from_json(PackageInfo, content[INFO], f"{path / INFO}")
     profile = from_json(Profile, content[PROFILE], f"{path / PROFILE}")
-    golden = _read_golden(path, content)
+    golden = _read_golden(path, content, values_alone=info.output.kind == "embedding")
     _check_contents(path, info, profile, golden)
     _check_variants(path, info, set(sums))
     if max_power_w is not None:
@@ -166,7 +172,7 @@ def write_package(
 ) -> None:
     """Write a package folder whole or not at all; same input, same bytes. ``key`` None leaves it unsigned.
 
-    ``more``: further files by name, such as the graphs that ``info.variants`` names.
+    ``more``: further files by name, such as those that ``info.variants`` and ``info.companions`` name.
     """
     _check_contents(path, info, profile, golden)
     _check_variants(path, info, set(more or {}))
@@ -302,10 +308,10 @@ def _read_verified(path: Path, name: str, expected: str) -> bytes:
     return content
 
 
-def _read_golden(path: Path, content: Mapping[str, bytes]) -> Golden:
+def _read_golden(path: Path, content: Mapping[str, bytes], *, values_alone: bool) -> Golden:
     tiles, expected = _array(path, GOLDEN_TILES, content), _array(path, GOLDEN_EXPECTED, content)
     info = from_json(_GoldenInfo, content[GOLDEN_INFO], f"{path / GOLDEN_INFO}")
-    return Golden(tiles, expected, info.tolerance_abs)
+    return Golden(tiles, expected, info.tolerance_abs, values_alone)
 
 
 def _array(path: Path, name: str, content: Mapping[str, bytes]) -> NDArray[Any]:
@@ -329,11 +335,16 @@ def _check_contents(path: Path, info: PackageInfo, profile: Profile, golden: Gol
     for what, schema in ((INFO, info.schema), (PROFILE, profile.schema)):
         if schema != SCHEMA:
             raise PackageError(f"{path / what} has schema {schema}, this program reads {SCHEMA}. Update the program.")
-    edge = info.input.tile_edge_px
-    shape = (len(golden.tiles), len(info.bands), edge, edge)
-    if golden.tiles.dtype != np.uint8 or golden.tiles.shape != shape or len(golden.tiles) == 0:
+    edge, dtype = info.input.tile_edge_px, info.input.dtype
+    if dtype not in DTYPES or info.output.kind not in KINDS:
         raise PackageError(
-            f"{path}: golden tiles are {golden.tiles.dtype} {golden.tiles.shape}, expected uint8 {shape}."
+            f"{path / INFO} takes {dtype} and answers {info.output.kind!r}; this program knows {', '.join(DTYPES)} and "
+            f"{', '.join(KINDS)}. Update the program."
+        )
+    shape = (len(golden.tiles), len(info.bands), edge, edge)
+    if golden.tiles.dtype != dtype or golden.tiles.shape != shape or len(golden.tiles) == 0:
+        raise PackageError(
+            f"{path}: golden tiles are {golden.tiles.dtype} {golden.tiles.shape}, expected {dtype} {shape}."
         )
     wanted = (len(golden.tiles), *info.answer_shape)
     found = golden.expected.shape
@@ -349,5 +360,6 @@ def _check_contents(path: Path, info: PackageInfo, profile: Profile, golden: Gol
 
 def _check_variants(path: Path, info: PackageInfo, present: set[str]) -> None:
     named = [name for variant in info.variants for name in (variant.file, variant.expected_file)]
+    named += [companion.file for companion in info.companions]
     if missing := sorted(name for name in named if name not in present or not is_safe_name(name)):
         raise PackageError(f"{path}: {INFO} names {missing}, which {SUMS} does not list. Take the package anew.")

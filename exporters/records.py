@@ -17,6 +17,7 @@ class InputSpec:
 
     name: str
     dtype: str = "uint8"
+    """``uint8``, or ``float32`` for physical values."""
     layout: str = "nchw"
     tile_edge_px: int
     bands: tuple[str, ...]
@@ -25,10 +26,31 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSpec:
-    """What the graph answers. ``probabilities``: (n, classes) float32, rows sum to 1."""
+    """What the graph answers, float32.
+
+    ``probabilities``: (n, classes), rows sum to 1. ``boxes``: (n, k, 6): left, top, right, bottom in px, score, class;
+    not yet suppressed. ``image``: (n, bands, edge, edge), 0..255. ``mask``: (n, classes, edge, edge) scores. ``map``:
+    (n, channels, edge, edge) physical values in ``unit``. ``embedding``: (n, channels), rows of length 1.
+    """
 
     name: str
     kind: str = "probabilities"
+    unit: str = ""
+    """Of a map; empty for a plain number."""
+    channels: int = 1
+    """Of a map, or dimensions of an embedding."""
+
+
+KINDS = ("probabilities", "boxes", "image", "mask", "map", "embedding")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A further file of a package, such as the graph that embeds texts, or a vocabulary. See ``ModelPackage.read``."""
+
+    name: str
+    file: str
+    purpose: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +71,15 @@ class Proof:
     mean_abs_diff: float
     tolerance_abs: float
     top1_agreement: float
-    """Share of tiles whose top-1 stays; of pixels for a mask, of boxes that keep their class, 1 for an image."""
+    """Share of tiles whose top-1 stays; of pixels for a mask, of boxes that keep their class, of tiles whose nearest
+    other tile stays for an embedding, 1 for an image or a map."""
     min_top1_agreement: float
     box_iou_mean: float | None = None
     """Detectors: mean over the source's boxes of the best overlap with the target's."""
     psnr_db: float | None = None
-    """Restorers: of the target against the source, peak 255."""
+    """Images and maps: of the target against the source, peak 255, or for a map the span of the source's answers."""
+    cosine_min: float | None = None
+    """Embeddings: the smallest cosine between both answers to one tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +94,8 @@ class ProofTiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Measured on ``n`` chips the network never saw. ``confusion[i][j]``: chips of class i called j."""
+    """Measured on ``n`` tiles the network never saw. ``confusion[i][j]``: tiles of class i called j; empty without
+    classes. ``metric`` says what ``value`` is; ``ci95`` is ``value`` twice where no interval is known."""
 
     metric: str
     dataset: str
@@ -155,6 +181,8 @@ class PackageInfo:
     quantisation: tuple[Quantisation, ...] = ()
     """How each quantised graph was made; empty for float graphs."""
     variants: tuple[Variant, ...] = ()
+    companions: tuple[Companion, ...] = ()
+    """Further graphs and files that belong to it."""
     tensorrt: TensorRtReport | None = None
     golden_index: tuple[int, ...] | None = None
     """Which of the proof's tiles the golden ones are."""
@@ -168,8 +196,14 @@ class PackageInfo:
     @property
     def answer_shape(self) -> tuple[int, ...]:
         """What one tile's answer looks like; 0 stands for any number."""
-        edge = self.input.tile_edge_px
-        shapes = {"boxes": (0, 6), "image": (len(self.bands), edge, edge), "mask": (len(self.classes), edge, edge)}
+        edge, channels = self.input.tile_edge_px, self.output.channels
+        shapes = {
+            "boxes": (0, 6),
+            "image": (len(self.bands), edge, edge),
+            "mask": (len(self.classes), edge, edge),
+            "map": (channels, edge, edge),
+            "embedding": (channels,),
+        }
         return shapes.get(self.output.kind, (len(self.classes),))
 
     @property

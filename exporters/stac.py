@@ -12,7 +12,17 @@ _TASKS = {
     "segmentation": "semantic-segmentation",
     "restoration": "generative",
 }
+_BY_KIND = {
+    "probabilities": "classification",
+    "boxes": "object-detection",
+    "image": "generative",
+    "mask": "semantic-segmentation",
+    "map": "regression",
+    "embedding": "similarity-search",
+}
 _AXES = {
+    "map": ["batch", "channel", "height", "width"],
+    "embedding": ["batch", "dimension"],
     "boxes": ["batch", "box", "value"],
     "image": ["batch", "bands", "height", "width"],
     "mask": ["batch", "class", "height", "width"],
@@ -36,7 +46,7 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
             "license": info.licence,
             "mlm:name": info.id,
             "mlm:architecture": info.title,
-            "mlm:tasks": [_TASKS[info.task]],
+            "mlm:tasks": [_task(info)],
             "mlm:framework": "ONNX",
             "mlm:framework_version": framework_version,
             "mlm:total_parameters": info.params,
@@ -59,6 +69,11 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
             **{f"model-{variant.engine}": _variant(info, variant) for variant in info.variants},
         },
     }
+
+
+def _task(info: PackageInfo) -> str:
+    """The extension's word for the task; where it has none, for the kind of output."""
+    return _TASKS.get(info.task, _BY_KIND[info.output.kind])
 
 
 def _variant(info: PackageInfo, variant: Variant) -> dict[str, Any]:
@@ -88,7 +103,7 @@ def _input(info: PackageInfo) -> dict[str, Any]:
 def _output(info: PackageInfo) -> dict[str, Any]:
     return {
         "name": info.output.name,
-        "tasks": [_TASKS[info.task]],
+        "tasks": [_task(info)],
         "result": {
             "shape": [-1, *(size or -1 for size in info.answer_shape)],
             "dim_order": _AXES.get(info.output.kind, ["batch", "class"]),
