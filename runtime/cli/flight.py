@@ -115,6 +115,26 @@ def replay_trace(trace: Path, as_json: bool) -> None:
     "--isolate", is_flag=True, help="Run the engine in a process of its own, replaced if it hangs or crashes."
 )
 @click.option("--stac", is_flag=True, help="Write a STAC item beside each output.")
+@click.option(
+    "--with",
+    "beside",
+    multiple=True,
+    metavar="ROLE=FILE",
+    help="Lay another scene over each: reference=before.tif, sar:vv,vh=radar.tif. Its bands are ROLE_BAND.",
+)
+@click.option("--preview", is_flag=True, help="Draw what was found into a PNG beside each output.")
+@click.option(
+    "--meter",
+    default="",
+    help="Say what each tile cost: estimate (by the profile), auto, ina3221, ina238, nvml, rapl, or a plug-in's name.",
+)
+@click.option(
+    "--fill",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Stands for missing values in float32 tiles; nan leaves them.",
+)
 @click.option("--resume", is_flag=True, help="Leave out scenes that an earlier run into the same folder finished.")
 @click.option(
     "--executor",
@@ -131,15 +151,18 @@ def infer(
     bands: str | None,
     skip: str,
     executor: str,
+    beside: tuple[str, ...],
     as_json: bool,
     **given: Any,
 ) -> None:
     """Run PACKAGE over each SCENE once: rasters, folders, @LIST or line streams in, GeoJSON or GeoTIFF out."""
+    from ..frames import parse_beside
     from ..infer import infer_scenes
     from ..pipeline.executors import make_executor
     from ..prefilter import parse_skip
 
     given |= {"skip": parse_skip(skip), "band_names": tuple(bands.split(",")) if bands else ()}
+    given["beside"] = [parse_beside(text) for text in beside]
     runs = make_executor(executor)
     result = infer_scenes(open_package(package), scene, out, executor=runs, progress=Progress(sys.stderr), **given)
     show(result.summary(), as_json, result.table())

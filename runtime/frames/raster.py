@@ -65,7 +65,7 @@ class RasterFrame:
         self.captured_unix_s = _captured_unix_s(dataset)
         self._mask = _mask_kind(dataset, names)
         self.nodata: float | None = dataset.nodata
-        self._physical = Physical(tuple(dataset.scales), tuple(dataset.offsets), dataset.nodata)
+        self.physical = Physical(tuple(dataset.scales), tuple(dataset.offsets), dataset.nodata)
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
         """Pixels of a window; see ``Frame.window``."""
@@ -129,7 +129,7 @@ class RasterFrame:
     def _patch(self, raw: NDArray[Any], bands: Sequence[int], valid: BoolArray | None) -> Patch:
         if self.tile_dtype == "uint8":
             return Patch(to_uint8(raw, self.value_range), valid)
-        values = self._physical.of(raw, bands)
+        values = self.physical.of(raw, bands)
         if valid is not None:
             values[:, ~valid] = np.nan
         present: BoolArray = np.any(~np.isnan(values), axis=0)

@@ -70,6 +70,7 @@ class Stack:
         self.width_px, self.height_px = first.width_px, first.height_px
         self.dtype, self.tile_dtype = first.dtype, first.tile_dtype
         self.value_range, self.nodata = first.value_range, first.nodata
+        self.physical = first.physical
         self.gsd_m = first.gsd_m
         self.georeference: Georeference | None = first.georeference
         self.captured_unix_s = first.captured_unix_s

@@ -17,7 +17,7 @@ from ..records import Footprint
 _POLYGON = '{"type": "Polygon", "coordinates": [[' + ", ".join(["[%.7f, %.7f]"] * 5) + "]]}"
 _FEATURE = (
     '%s{"type": "Feature", "id": "%s", "geometry": %s, "properties": {"class": %s, "class_id": %d, "score": %r, '
-    '"unsure": %s, %s, "tile": [%d, %d], "px_bbox": [%.8g, %.8g, %.8g, %.8g]%s}}'
+    '"unsure": %s, %s, "seq": %d, "tile": [%d, %d], "px_bbox": [%.8g, %.8g, %.8g, %.8g]%s}}'
 )
 
 
@@ -26,9 +26,10 @@ class FeatureWriter:
 
     def __init__(self, file: TextIO, info: PackageInfo, product: str, captured_unix_s: float | None) -> None:
         self._file = file
-        self._names = [json.dumps(name) for name in info.classes]
+        self._names = [json.dumps(name) for name in info.classes or (info.task,)]
         self._min_score = info.thresholds.min_score
         self._separator = "\n"
+        self._seq = 0
         shared = {
             "product": product,
             "model_id": info.id,
@@ -46,17 +47,25 @@ class FeatureWriter:
         tile_px: tuple[int, int],
         px_bbox: Sequence[float],
         error_m: float | None = None,
+        energy_j: float | None = None,
+        more: str = "",
     ) -> None:
-        """One feature. ``tile_px``: row, column; ``px_bbox``: left, top, right, bottom; ``error_m``: of its place."""
+        """One feature. ``tile_px``: row, column; ``px_bbox``: left, top, right, bottom; ``error_m``: of its place.
+
+        ``energy_j``: of the tile; ``more``: further members as JSON text. ``seq`` counts the features of the file.
+        """
+        tail = "" if error_m is None else f', "loc_err_m": {error_m:.2f}'
+        tail += "" if energy_j is None else f', "energy_j": {energy_j:.6g}'
         self._file.write(
             _FEATURE
             % (
                 *(self._separator, identity, geometry, self._names[class_id], class_id, round(score, 6)),
-                *("true" if score < self._min_score else "false", self._shared, *tile_px, *px_bbox),
-                "" if error_m is None else f', "loc_err_m": {error_m:.2f}',
+                *("true" if score < self._min_score else "false", self._shared, self._seq, *tile_px, *px_bbox),
+                tail + more,
             )
         )
         self._separator = ",\n"
+        self._seq += 1
 
 
 def geometry_texts(lon_deg: Float64Array, lat_deg: Float64Array) -> list[str]:

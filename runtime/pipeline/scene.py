@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from exporters.package import ModelPackage
 
 from ..engines import Engine
 from ..errors import EngineError, FrameError
-from ..frame import Frame
-from ..frames import LineFrame, choose_bands
+from ..frame import Frame, Patch
+from ..frames import LineFrame, RasterFrame, Stack, choose_bands
+from ..frames.scaling import to_uint8
 from ..prefilter import screen
 from ..records import FloatArray, TileOutcome, TileRef
-from ..tiles import Batch, TileGrid, Window, cut, growing_windows, tile_grid
+from ..tiles import Batch, Filter, TileGrid, Window, cut, growing_windows, tile_grid
 from .overlap import ahead, in_order
-from .sinks import Sink
+from .sinks import NoteCall, Seen, Sink
 
 ProgressCall = Callable[[int, int, str], None]
+AdmitCall = Callable[[Window], str]
+"""Why a window is not worth reading, empty if it is."""
+
+
+class TileEnergy(Protocol):
+    """Knows what tiles cost."""
+
+    def of(self, tiles: int) -> float:
+        """Joules of each of the ``tiles`` that were inferred since the last call."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +47,13 @@ class Cutting:
     ahead_batch: int = 2
     """Batches cut in advance by a thread of their own; 0 cuts where inference waits."""
 
+    fill: float = 0.0
+    """Stands for missing values in float32 tiles; NaN leaves them to the network."""
+
     def as_table(self) -> dict[str, object]:
         """What decides the answers, for the record."""
-        return {"overlap_px": self.overlap_px, "batch": self.batch, "skip": dict(self.skip)}
+        fill = {} if self.fill == 0.0 else {"fill": str(self.fill)}
+        return {"overlap_px": self.overlap_px, "batch": self.batch, "skip": dict(self.skip), **fill}
 
 
 @dataclass
@@ -57,6 +74,12 @@ class Tally:
             else:
                 (self.shed if outcome.outcome == "shed" else self.failed)[outcome.reason] += 1
 
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            self.tiles + other.tiles, self.done + other.done, self.shed + other.shed, self.failed + other.failed
+        )
+
 
 def grid_for(frame: Frame, package: ModelPackage, overlap_px: int) -> TileGrid:
     """The windows that ``package`` needs to see all of ``frame``."""
@@ -71,33 +94,86 @@ def run_scene(
     sink: Sink,
     cutting: Cutting,
     progress: ProgressCall | None = None,
+    *,
+    note: NoteCall | None = None,
+    admit: AdmitCall | None = None,
+    energy: TileEnergy | None = None,
 ) -> Tally:
     """Send every tile of ``frame`` through ``engine`` into ``sink`` and count how each ended.
+
+    ``note`` hears before each batch of answers what else is known of it; ``admit`` sheds windows before they are read;
+    ``energy`` says what tiles cost.
 
     A line stream is followed while it grows. An engine's failure fails the tiles of its batch and no others. Raises
     ``FrameError`` where the file is damaged: answers for half a scene must not pass for the whole.
     """
     bands = choose_bands(frame.bands, package.info.bands, frame.frame_id)
+    _check_dtype(frame, package)
     chosen = screen(cutting.skip, package.info.bands, frame.bands, frame.frame_id)
+    keep = chosen.keep if frame.tile_dtype == "uint8" or not cutting.skip else _by_levels(frame, chosen.keep)
     waiting: dict[TileRef, Window] = {}
-    tally = Tally()
-    refs = _refs(frame, package, cutting.overlap_px, waiting)
-    parts = cut(frame, refs, bands, batch=cutting.batch, keep=chosen.keep, beside=chosen.beside)
+    tally, turned_away = Tally(), Tally()
+    windows = _admitted(_windows(frame, package, cutting.overlap_px), admit, turned_away)
+    parts = cut(
+        frame,
+        _refs(windows, waiting),
+        bands,
+        batch=cutting.batch,
+        keep=keep,
+        beside=chosen.beside,
+        fill=None if math.isnan(cutting.fill) else cutting.fill,
+        with_valid=note is not None,
+    )
     with ahead(parts, cutting.ahead_batch) as batches:
         for part, raw in in_order(batches, lambda part: _infer(engine, part), cutting.workers):
+            if note is not None:
+                note(Seen(part.valid, energy.of(len(part.refs)) if energy is not None and part.refs else None))
             tally.count(_collect(part, raw, sink, waiting))
             if progress is not None:
                 progress(tally.tiles, max(_expected(frame, package, cutting), tally.tiles), frame.frame_id)
     sink.finish()
-    return tally
+    return tally.plus(turned_away)
 
 
-def _refs(frame: Frame, package: ModelPackage, overlap_px: int, waiting: dict[TileRef, Window]) -> Iterator[TileRef]:
-    windows = (
-        growing_windows(frame, package.info.input.tile_edge_px, overlap_px)
-        if isinstance(frame, LineFrame)
-        else grid_for(frame, package, overlap_px)
-    )
+def _check_dtype(frame: Frame, package: ModelPackage) -> None:
+    wanted = package.info.input.dtype
+    if frame.tile_dtype != wanted:
+        raise FrameError(
+            f"{package.info.id} takes {wanted} tiles, but {frame.frame_id} was opened for {frame.tile_dtype}. "
+            f"Open it with tile_dtype={wanted!r}."
+        )
+
+
+def _by_levels(frame: Frame, keep: Filter) -> Filter:
+    """A pre-filter's look at physical values: what it knows are levels 0..255 of the frame's value range."""
+    scale = frame.value_range if isinstance(frame, (RasterFrame, Stack)) else None
+    if scale is None:
+        raise FrameError(
+            f"Pre-filters need to know which values of {frame.frame_id} are dark and bright. Give its value range."
+        )
+
+    def judge(patch: Patch) -> str:
+        return keep(Patch(to_uint8(patch.pixels, scale), patch.valid))
+
+    return judge
+
+
+def _windows(frame: Frame, package: ModelPackage, overlap_px: int) -> Iterable[Window]:
+    if isinstance(frame, LineFrame):
+        return growing_windows(frame, package.info.input.tile_edge_px, overlap_px)
+    return grid_for(frame, package, overlap_px)
+
+
+def _admitted(windows: Iterable[Window], admit: AdmitCall | None, tally: Tally) -> Iterator[Window]:
+    for window in windows:
+        reason = admit(window) if admit is not None else ""
+        if reason:
+            tally.count([TileOutcome(window.ref, "shed", reason)])
+        else:
+            yield window
+
+
+def _refs(windows: Iterable[Window], waiting: dict[TileRef, Window]) -> Iterator[TileRef]:
     for window in windows:
         waiting[window.ref] = window
         yield window.ref

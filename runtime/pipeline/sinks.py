@@ -1,4 +1,4 @@
-"""What a scene's answers become, by the kind of answer: features with labels, features with boxes, a picture.
+"""What a scene's answers become, by the kind of answer: here features with labels and features with boxes.
 
 A sink takes raw outputs in the order of the tiles and keeps no more than one row of them.
 """
@@ -6,8 +6,9 @@ A sink takes raw outputs in the order of the tiles and keeps no more than one ro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -16,14 +17,13 @@ import numpy as np
 from exporters.package import ModelPackage
 
 from ..engines import Engine
-from ..frame import Frame
+from ..frame import BoolArray, Frame
 from ..georeference.place import corners_of
 from ..georeference.rings import Float64Array
 from ..records import FloatArray, TileOutcome
-from ..tasks import Boxes, Classifier, Detector, ImageTask, StreamingMerge, product_id
+from ..tasks import Boxes, Classifier, Detector, EmbeddingTask, ImageTask, MapTask, StreamingMerge, product_id
 from ..tasks.detect import box_id
 from ..tiles import Window
-from .cog import Canvas, cog
 from .geojson import FeatureWriter, geometry_texts
 
 
@@ -40,6 +40,19 @@ class Sink(Protocol):
     def finish(self) -> None:
         """No more tiles will come."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What else is known of the batch whose answers come next."""
+
+    valid: Sequence[BoolArray | None] = ()
+    """(edge, edge) of each tile, None where all of its pixels hold data."""
+    energy_j: float | None = None
+    """Of one tile."""
+
+
+NoteCall = Callable[[Seen], None]
 
 
 class PluginTask(Protocol):
@@ -62,7 +75,9 @@ class PluginTask(Protocol):
 
 SETTLE_BOX = 2048
 """Boxes that wait before those above the present row are settled: less often costs less, and this many fit anywhere."""
-SceneTask = Classifier | Detector | ImageTask | PluginTask
+BarCall = Callable[[Sequence[float]], bool]
+"""Whether nothing may be said of a box: left, top, right, bottom."""
+SceneTask = Classifier | Detector | ImageTask | MapTask | EmbeddingTask | PluginTask
 
 
 class FeatureSink:
@@ -71,12 +86,18 @@ class FeatureSink:
     geometry = ""
     """What the polygons are, in words."""
 
-    def __init__(self, file: TextIO, frame: Frame, task: Classifier | Detector, product: str) -> None:
+    def __init__(self, file: TextIO, frame: Frame, task: Classifier | Detector | MapTask, product: str) -> None:
         self._file = file
         self._frame = frame
         file.write('{"type": "FeatureCollection",\n"features": [')
         self._writer = FeatureWriter(file, task.package.info, product, frame.captured_unix_s)
         self.labels: Counter[str] = Counter()
+        self.energy_j: float | None = None
+        """Of a tile of the latest batch."""
+
+    def note(self, seen: Seen) -> None:
+        """Take what is known of the batch to come."""
+        self.energy_j = seen.energy_j
 
     def close_with(self, provenance: str) -> None:
         """End the collection with a foreign member that says what made it."""
@@ -119,7 +140,8 @@ class LabelSink(FeatureSink):
             bbox = ref.col_px, ref.row_px, ref.col_px + edge, ref.row_px + edge
             identity = product_id(ref, sha256, 0)
             self._writer.write(
-                identity, place, class_id, float(scores[number]), (ref.row_px, ref.col_px), bbox, error_m
+                *(identity, place, class_id, float(scores[number]), (ref.row_px, ref.col_px), bbox, error_m),
+                energy_j=self.energy_j,
             )
             self.labels[names[class_id]] += 1
         return outcomes
@@ -133,8 +155,11 @@ class BoxSink(FeatureSink):
 
     geometry = "the box of each object, merged across tiles"
 
-    def __init__(self, file: TextIO, frame: Frame, task: Detector) -> None:
+    def __init__(self, file: TextIO, frame: Frame, task: Detector, bar: BarCall | None = None) -> None:
         super().__init__(file, frame, task, "geom")
+        self._bar = bar
+        self.barred = 0
+        """Boxes that ``bar`` refused."""
         self._task = task
         self._merge = StreamingMerge(task.overlap)
         self._row_px = 0
@@ -169,52 +194,17 @@ class BoxSink(FeatureSink):
             strict=True,
         )
         for sides, (row, col), class_id, score, place, error_m in rows:
+            if self._bar is not None and self._bar(sides):
+                self.barred += 1
+                continue
             label = info.classes[class_id]
             identity = box_id(frame.frame_id, sides, label, self._task.package.sha256, 0)
-            self._writer.write(identity, place, class_id, score, (row, col), sides, error_m)
+            self._writer.write(identity, place, class_id, score, (row, col), sides, error_m, energy_j=self.energy_j)
             self.labels[label] += 1
 
 
-def feature_sink(file: TextIO, frame: Frame, task: Classifier | Detector) -> LabelSink | BoxSink:
+def feature_sink(
+    file: TextIO, frame: Frame, task: Classifier | Detector, bar: BarCall | None = None
+) -> LabelSink | BoxSink:
     """The sink that fits the task."""
-    return BoxSink(file, frame, task) if isinstance(task, Detector) else LabelSink(file, frame, task)
-
-
-class PictureSink:
-    """A picture of the scene's size; each pixel comes from the tile that answers for it."""
-
-    geometry = ""
-
-    def __init__(self, canvas: Canvas, task: ImageTask) -> None:
-        self._canvas = canvas
-        self._task = task
-        self.labels: Counter[str] = Counter()
-
-    def take(self, windows: Sequence[Window], raw: FloatArray) -> list[TileOutcome]:
-        """See ``Sink.take``."""
-        pictures, outcomes = self._task.decode([window.ref for window in windows], raw)
-        for window, picture, outcome in zip(windows, pictures, outcomes, strict=True):
-            if outcome.outcome == "done":
-                ref, core = window.ref, window.core
-                row, col = core.row_px - ref.row_px, core.col_px - ref.col_px
-                self._canvas.put(core, picture[:, row : row + core.rows_px, col : col + core.cols_px])
-        return outcomes
-
-    def finish(self) -> None:
-        """See ``Sink.finish``."""
-
-
-@contextmanager
-def picture_sink(target: Path, frame: Frame, task: ImageTask) -> Iterator[PictureSink]:
-    """A sink whose picture becomes the COG ``target`` when the block ends well."""
-    mask = task.package.info.output.kind == "mask"
-    with cog(
-        target,
-        width_px=frame.width_px,
-        height_px=frame.height_px,
-        bands=task.bands,
-        georeference=frame.georeference,
-        nodata=255 if mask else None,
-        resampling="nearest" if mask else "average",
-    ) as canvas:
-        yield PictureSink(canvas, task)
+    return BoxSink(file, frame, task, bar) if isinstance(task, Detector) else LabelSink(file, frame, task)

@@ -18,7 +18,11 @@ from .geojson import rfc3339
 
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
-_ROLES = {"geojson": "application/geo+json", "tif": "image/tiff; application=geotiff; profile=cloud-optimized"}
+_ROLES = {
+    "geojson": "application/geo+json",
+    "npy": "application/octet-stream",
+    "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,21 @@
-"""An answer about a tile as a product, the same for every task."""
+"""What all tasks share: how answers that are pixels are checked, and an answer about a tile as a product."""
 
 from __future__ import annotations
 
-from exporters.package import ModelPackage
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ..records import Footprint, Product, TileRef
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.package import ModelPackage, PackageInfo
+
+from ..errors import EngineError
+from ..georeference import Box, footprints
+from ..records import FloatArray, Footprint, Product, TileOutcome, TileRef
+
+if TYPE_CHECKING:
+    from ..answers import ViewOf, When
 
 
 def product_of(
@@ -38,3 +49,49 @@ def product_of(
         package_sha256=package.sha256,
         truth=ref.truth,
     )
+
+
+def tile_products(
+    package: ModelPackage,
+    found: Sequence[tuple[TileRef, str, str, float]],
+    *,
+    kind: str,
+    class_value: Mapping[str, float],
+    view: ViewOf,
+    when: When,
+) -> list[Product]:
+    """One product for each tile, identity, label and score of ``found``, where its tile lies."""
+    products = []
+    for ref, identity, label, score in found:
+        georeference = view(ref.frame_id).georeference
+        box = Box(ref.row_px, ref.col_px, ref.edge_px, ref.edge_px)
+        products.append(
+            product_of(
+                package,
+                ref,
+                product_id=identity,
+                kind=kind,
+                label=label,
+                score=score,
+                class_value=class_value.get(label, 1.0),
+                slot=when.slot,
+                captured_unix_s=when.captured_unix_s,
+                place=None if georeference is None else footprints(georeference, [box])[0],
+            )
+        )
+    return products
+
+
+def finite_outcomes(engine: str, info: PackageInfo, refs: Sequence[TileRef], raw: FloatArray) -> list[TileOutcome]:
+    """How each tile of an answer of the package's fixed shape ended; one with NaN or Inf fails.
+
+    Raises ``EngineError`` for answers of another shape.
+    """
+    expected = (len(refs), *info.answer_shape)
+    if raw.shape != expected:
+        raise EngineError(f"{engine} answered {raw.shape}, expected {expected}. Export it again.")
+    sound: NDArray[np.bool_] = np.all(np.isfinite(raw.reshape(len(refs), -1)), axis=1)
+    return [
+        TileOutcome(ref, "done") if good else TileOutcome(ref, "failed", f"{info.id} answered NaN or Inf")
+        for ref, good in zip(refs, sound.tolist(), strict=True)
+    ]

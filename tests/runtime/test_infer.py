@@ -58,6 +58,7 @@ def test_each_tile_becomes_a_feature_with_its_label_and_place(
         "model_id": "colour",
         "model_version": 3,
         "time": "2018-07-16T06:06:23Z",
+        "seq": 0,
         "tile": [0, 0],
         "px_bbox": [0, 0, 16, 16],
     }

@@ -1,0 +1,152 @@
+"""Finding the tiles that a text describes, and making them worth more to the downlink.
+
+A package of kind ``embedding`` with the companions ``text.onnx`` (tokens (n, length) int64 to (n, dim)), ``vocabulary.txt`` and
+perhaps ``rerank.onnx`` (tiles and tokens to scores (tiles, texts)) can be asked. The index is searched by the cosine; the
+best tiles, where their pixels are still at hand, are put in order by ``rerank.onnx``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.errors import PackageError
+from exporters.package import ModelPackage
+from exporters.vocabulary import Vocabulary
+
+from ..errors import EngineError, MissionError
+from ..records import FloatArray, Product, TileRef, UInt8Array
+from .graphs import companion_session, run_graph
+
+TEXT, RERANK, VOCABULARY = "text.onnx", "rerank.onnx", "vocabulary.txt"
+LONGEST_WORD, LEAST_WORD = 64, 2
+RERANKED = 200
+"""Tiles that the fine matcher is asked about, at most."""
+MOST_UNKNOWN_FRAC = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A text as the network reads it. ``unknown``: words that it never learned."""
+
+    text: str
+    tokens: NDArray[np.int64]
+    unknown: tuple[str, ...]
+    packed_byte: int
+    """What its words take on the uplink."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Searcher:
+    """The text side of a package: what turns words into the vector that tiles are compared with."""
+
+    package: ModelPackage
+    vocabulary: Vocabulary
+    text: Any
+    rerank: Any | None
+
+    @classmethod
+    def open(cls, package: ModelPackage, *, threads: int = 1) -> Searcher:
+        """Load the companions. Raises ``EngineError`` where the package cannot be asked."""
+        info = package.info
+        if info.output.kind != "embedding" or TEXT not in package.sums or VOCABULARY not in package.sums:
+            raise EngineError(
+                f"{info.id} cannot be asked in words: it answers {info.output.kind!r} and has "
+                f"{'a' if TEXT in package.sums else 'no'} {TEXT}. Use a package of a text-image network, such as acf."
+            )
+        rerank = companion_session(package, RERANK, threads=threads) if RERANK in package.sums else None
+        vocabulary = Vocabulary.parse(package.read(VOCABULARY))
+        return cls(
+            package=package,
+            vocabulary=vocabulary,
+            text=companion_session(package, TEXT, threads=threads),
+            rerank=rerank,
+        )
+
+    def understand(self, text: str) -> Understood:
+        """The words' numbers. Raises ``MissionError`` for a text without words, or mostly of words it never learned."""
+        numbers, unknown = self.vocabulary.numbers(text), self.vocabulary.unknown(text)
+        if not numbers:
+            raise MissionError(
+                f"The query {text!r:.60} has no words. Describe what the tiles show, such as 'a harbour'."
+            )
+        if len(unknown) == len(numbers):
+            raise MissionError(
+                f"{self.package.info.id} knows none of the words {', '.join(unknown)}. It knows "
+                f"{len(self.vocabulary.words)}, such as {', '.join(_examples(self.vocabulary))}."
+            )
+        if len(unknown) > MOST_UNKNOWN_FRAC * len(numbers):
+            raise MissionError(
+                f"{self.package.info.id} does not know {', '.join(unknown)}, {len(unknown)} of {len(numbers)} words. "
+                "Use other words."
+            )
+        width = min(max(len(numbers), LEAST_WORD), LONGEST_WORD)
+        return Understood(text, self.vocabulary.tokens([text], width), unknown, 2 * len(numbers))
+
+    def embed(self, understood: Understood) -> FloatArray:
+        """(dim,) of length 1."""
+        (vector,) = run_graph(self.text, {"tokens": understood.tokens}, what=f"{self.package.info.id} {TEXT}")
+        length = float(np.linalg.norm(vector[0]))
+        if vector.shape != (1, *self.package.info.answer_shape) or not math.isfinite(length) or length == 0.0:
+            raise EngineError(
+                f"{self.package.info.id} {TEXT} answered {vector.shape} of length {length:g}. Export it again."
+            )
+        return (vector[0] / length).astype(np.float32)
+
+    def scores(self, understood: Understood, pixels: UInt8Array, *, batch: int = 16) -> FloatArray | None:
+        """(n,): the whole network's score of tiles (n, bands, edge, edge); None without ``rerank.onnx``."""
+        if self.rerank is None:
+            return None
+        what, parts = f"{self.package.info.id} {RERANK}", []
+        for start in range(0, len(pixels), batch):
+            inputs = {"tiles": pixels[start : start + batch], "tokens": understood.tokens}
+            parts.append(run_graph(self.rerank, inputs, what=what)[0][:, 0])
+        scores: FloatArray = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+        return scores
+
+
+def relevance(cosines: FloatArray) -> FloatArray:
+    """How much each of some tiles has to do with a text, 0..1, from their cosines with it.
+
+    Cosines of one network crowd around some value of its own. So a tile as near as the middle one of all counts 0, the
+    nearest 1, evenly between; where all are alike nobody gains.
+
+    >>> relevance(np.array([0.1, 0.2, 0.2, 0.3, 0.6], dtype=np.float32)).tolist()
+    [0.0, 0.0, 0.0, 0.25, 1.0]
+    """
+    if not len(cosines):
+        return cosines
+    middle, top = float(np.median(cosines)), float(cosines.max())
+    if top - middle < 1e-6:
+        return np.zeros_like(cosines)
+    return np.round(np.clip((cosines - middle) / (top - middle), 0.0, 1.0), 6).astype(np.float32)
+
+
+def boost(products: Sequence[Product], relevance_frac: Mapping[TileRef, float], worth: float) -> list[Product]:
+    """Those products whose tile has to do with the text, worth ``worth`` times its relevance more.
+
+    The daemon calls it with what its store has pending, ``{hit.ref: r}`` of the index's hits, and a request's worth, and
+    puts the values that come back into the store; the rest is as it was. A tile's true class plays no part.
+    """
+    if not (math.isfinite(worth) and worth > 0.0):
+        raise MissionError(f"A worth of {worth} cannot be given to tiles. Use a number above 0.")
+    gains = {(ref.frame_id, ref.row_px, ref.col_px, ref.edge_px): frac for ref, frac in relevance_frac.items()}
+    raised = []
+    for product in products:
+        frac = gains.get((product.frame_id, product.row_px, product.col_px, product.edge_px), 0.0)
+        if frac > 0.0:
+            raised.append(replace(product, value=product.value + worth * min(frac, 1.0)))
+    return raised
+
+
+def _examples(vocabulary: Vocabulary, count: int = 8) -> list[str]:
+    long = [word for word in vocabulary.words if len(word) > 4]
+    return list(long or vocabulary.words)[:: max(1, len(long or vocabulary.words) // count)][:count]
+
+
+__all__ = ["RERANK", "RERANKED", "TEXT", "VOCABULARY", "PackageError", "Searcher", "Understood", "boost", "relevance"]
