@@ -5,13 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import PolicyFileError
-from .network import PolicyFile, card_path
+from .network import card_path
 
 
-def write_card(path: Path, file: PolicyFile, results: Mapping[str, Any] | None = None) -> Path:
+class Carded(Protocol):
+    """A policy file of any kind."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Its description."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        ...
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What it holds, in one entry."""
+        ...
+
+
+def write_card(path: Path, file: Carded, results: Mapping[str, Any] | None = None) -> Path:
     """Write the card of the policy file at ``path``, as JSON and as Markdown beside it; return the JSON's path.
 
     ``results`` maps a scenario to what ``evaluate`` said about this policy there.
@@ -20,7 +39,7 @@ def write_card(path: Path, file: PolicyFile, results: Mapping[str, Any] | None =
         "file": path.name,
         "sha256": file.sha256,
         **file.about,
-        "network": [file.network.inputs, *(int(weight.shape[1]) for weight in file.network.weights)],
+        **file.shape,
         "results": dict(results or {}),
     }
     json_path = card_path(path)
@@ -70,8 +89,11 @@ def _markdown(card: Mapping[str, Any]) -> str:
         f"| scenario sha256 | `{card['scenario_sha256']}` |",
         f"| observation layout | `{card['layout']}` |",
         f"| actions | {', '.join(card['actions'])} |",
-        f"| network | {' - '.join(map(str, card['network']))}, ReLU |",
     ]
+    if "network" in card:
+        lines.append(f"| network | {' - '.join(map(str, card['network']))}, ReLU |")
+    if "table" in card:
+        lines.append(f"| table | {' x '.join(map(str, card['table']))} (cells x actions) |")
     lines += [f"| {name.replace('_', ' ')} | {_short(value)} |" for name, value in sorted(card["trained"].items())]
     for scenario, result in sorted(card["results"].items()):
         lines += ["", f"## In {scenario}", "", "| | |", "|---|---|"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from power_sim.observation import LIVE_SIZE, OBSERVATION_LAYOUT, OPTION_SIZE, observation_size, observe
 from power_sim.scenario import Scenario
@@ -11,21 +12,29 @@ from power_sim.slot import SlotState
 
 from .decision import Decision, choose, idle
 from .errors import PolicyFileError
-from .network import Mlp, PolicyFile
+from .network import FloatArray, PolicyFile
 from .words import charge
 
 IDLE_ACTION = "idle"
 
 
+class Scores(Protocol):
+    """A network or a table: one number per action for an observation."""
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Return (actions,) for (inputs,)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """Scores every action with a network and takes the best that is allowed.
+    """Scores every action with a network or a table and takes the best that is allowed.
 
     Actions count as in ``SlotState.options``; where the scenario lets slots idle, the last action idles.
     """
 
     name: str
-    network: Mlp
+    network: Scores
 
     def decide(self, state: SlotState) -> Decision:
         """Return the action of the best score; an answer that is not a number is left to the shield."""
@@ -71,8 +80,18 @@ def describe(kind: str, scenario: Scenario, trained: dict[str, Any]) -> dict[str
 
 
 def learned_policy(name: str, file: PolicyFile, scenario: Scenario, source: str) -> Learned:
-    """Return a policy for a scenario, or say in a ``PolicyFileError`` why the file is not for it."""
-    layout, actions = file.about.get("layout"), file.about.get("actions")
+    """Return a network's policy for a scenario, or say in a ``PolicyFileError`` why the file is not for it."""
+    check_file(name, file.about, (file.network.inputs, file.network.outputs), scenario, source)
+    return Learned(name, file.network)
+
+
+def check_file(kind: str, about: Mapping[str, Any], sizes: tuple[int, int], scenario: Scenario, source: str) -> None:
+    """Refuse a file of another kind, observation layout, pool or size (numbers in, actions out)."""
+    layout, actions = about.get("layout"), about.get("actions")
+    if about.get("kind") != kind:
+        raise PolicyFileError(
+            f"{source} holds a {about.get('kind')!r} policy, not {kind!r}. Ask for {about.get('kind')}:PATH."
+        )
     if layout != OBSERVATION_LAYOUT:
         raise PolicyFileError(
             f"{source} reads observations of layout {layout!r}, this version makes {OBSERVATION_LAYOUT!r}. "
@@ -82,15 +101,14 @@ def learned_policy(name: str, file: PolicyFile, scenario: Scenario, source: str)
     if actions != wanted:
         raise PolicyFileError(
             f"{source} chooses from {_list(actions)}, but {scenario.name} offers {_list(wanted)}. "
-            f"Train one for this pool: subsolar train dqn --scenario {scenario.name}"
+            f"Train one for this pool: subsolar train {kind} --scenario {scenario.name}"
         )
     size = observation_size(len(scenario.pool.models))
-    if (file.network.inputs, file.network.outputs) != (size, len(wanted)):
+    if sizes != (size, len(wanted)):
         raise PolicyFileError(
-            f"{source} holds a network of {file.network.inputs} inputs and {file.network.outputs} actions; "
+            f"{source} takes {sizes[0]} inputs and scores {sizes[1]} actions; "
             f"{scenario.name} needs {size} and {len(wanted)}. Train it anew."
         )
-    return Learned(name, file.network)
 
 
 def _list(names: object) -> str:

@@ -58,26 +58,52 @@ class PolicyFile:
     """``schema``, ``kind``, ``layout``, ``actions``, ``scenario``, ``scenario_sha256``, ``trained``."""
     sha256: str
 
+    @property
+    def shape(self) -> dict[str, Any]:
+        """How a card describes what the file holds."""
+        return {"network": [self.network.inputs, *(int(weight.shape[1]) for weight in self.network.weights)]}
+
 
 def save_policy_file(path: Path, network: Mlp, about: Mapping[str, Any]) -> PolicyFile:
     """Write a network with its description; the same content gives the same bytes."""
-    described = {"schema": SCHEMA, **about}
     arrays: dict[str, NDArray[Any]] = {f"w{i}": weight for i, weight in enumerate(network.weights)}
     arrays |= {f"b{i}": bias for i, bias in enumerate(network.biases)}
-    arrays["about"] = np.frombuffer(json.dumps(described, sort_keys=True).encode(), dtype=np.uint8)
-    packed = _pack(arrays)
+    described, sha256 = write_arrays(path, arrays, about)
+    return PolicyFile(network, described, sha256)
+
+
+def load_policy_file(path: Path) -> PolicyFile:
+    """Return the network that a policy file holds, checked against the card beside it where there is one.
+
+    Raises ``PolicyFileError`` for a file that is missing, damaged, of another schema, or not the one on the card.
+    """
+    arrays, about, sha256 = read_arrays(path)
+    layers = sum(name.startswith("w") for name in arrays)
+    try:
+        weights = tuple(np.ascontiguousarray(arrays[f"w{i}"], np.float32) for i in range(layers))
+        biases = tuple(np.ascontiguousarray(arrays[f"b{i}"], np.float32) for i in range(layers))
+    except (KeyError, ValueError, TypeError) as error:
+        raise PolicyFileError(f"{path.name} is damaged ({error}). Copy it again or train it anew.") from error
+    _check_shapes(path, weights, biases)
+    return PolicyFile(Mlp(weights, biases), about, sha256)
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Write arrays with a description into one file, whole or not at all; return the description and the SHA-256."""
+    described = {"schema": SCHEMA, **about}
+    text = np.frombuffer(json.dumps(described, sort_keys=True).encode(), dtype=np.uint8)
+    packed = _pack({**arrays, "about": text})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_bytes(packed)
     partial.replace(path)
-    return PolicyFile(network, described, hashlib.sha256(packed).hexdigest())
+    return described, hashlib.sha256(packed).hexdigest()
 
 
-def load_policy_file(path: Path) -> PolicyFile:
-    """Return what a policy file holds, checked against the card beside it where there is one.
-
-    Raises ``PolicyFileError`` for a file that is missing, damaged, of another schema, or not the one on the card.
-    """
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any], str]:
+    """Return the arrays, the description and the SHA-256 of a file, checked against the card beside it."""
     try:
         packed = path.read_bytes()
     except OSError as error:
@@ -85,17 +111,14 @@ def load_policy_file(path: Path) -> PolicyFile:
     sha256 = hashlib.sha256(packed).hexdigest()
     _check_card(path, sha256)
     try:
-        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            about = json.loads(bytes(arrays["about"]))
-            layers = sum(name.startswith("w") for name in arrays.files)
-            weights = tuple(np.ascontiguousarray(arrays[f"w{i}"], np.float32) for i in range(layers))
-            biases = tuple(np.ascontiguousarray(arrays[f"b{i}"], np.float32) for i in range(layers))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        about = json.loads(bytes(arrays.pop("about")))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise PolicyFileError(f"{path.name} is damaged ({error}). Copy it again or train it anew.") from error
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise PolicyFileError(f"{path.name} is not a {SCHEMA} file. Train it anew with this version.")
-    _check_shapes(path, weights, biases)
-    return PolicyFile(Mlp(weights, biases), about, sha256)
+    return arrays, about, sha256
 
 
 def card_path(path: Path) -> Path:
@@ -131,7 +154,7 @@ def _check_card(path: Path, sha256: str) -> None:
 
 
 def _check_shapes(path: Path, weights: tuple[FloatArray, ...], biases: tuple[FloatArray, ...]) -> None:
-    matrices = weights and all(weight.ndim == 2 for weight in weights)
+    matrices = weights and len(weights) == len(biases) and all(weight.ndim == 2 for weight in weights)
     if not matrices or any(bias.shape != weight.shape[1:] for weight, bias in zip(weights, biases, strict=True)):
         raise PolicyFileError(f"{path.name} holds no network: its layers do not fit. Train it anew.")
     if any(before.shape[1] != after.shape[0] for before, after in pairwise(weights)):

@@ -15,11 +15,13 @@ from .learned import learned_policy
 from .lookahead import Lookahead, outlook_of, typical_points_per_j
 from .network import card_path, load_policy_file
 from .rules import Barrier, Chance, Fixed, Greedy, Threshold
+from .tabular import load_table, tabular_policy
 from .universal import universal_policy
 from .worth import worth_of
 
 RULES = ("random", "greedy", "threshold", "barrier", "lookahead")
-LEARNED = ("dqn", "universal")
+LEARNED = ("dqn", "q-learning", "policy-gradient", "universal")
+"""Each of them looks for the file that ships for the scenario, or takes the path that is named."""
 
 
 def policy_names() -> tuple[str, ...]:
@@ -40,6 +42,8 @@ def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | N
         path = Path(argument) if argument else _shipped(kind, scenario, directory)
         if kind == "universal":
             return universal_policy(load_policy_file(path), path.name)
+        if kind == "q-learning":
+            return tabular_policy(load_table(path), scenario, path.name)
         return learned_policy(kind, load_policy_file(path), scenario, path.name)
     if kind not in RULES or argument:
         close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed", "auto"], n=1)
