@@ -27,6 +27,7 @@ R = TypeVar("R")
 RAW = "raw:"
 """Prefix of a policy that flies without the accuracy floor, as the paper's fixed models do."""
 TOLERANCE = 1e-6
+OVER = "share of the bound's gain over"
 
 
 class Executor(Protocol):
@@ -208,6 +209,8 @@ def summarise(scenario: Scenario, graded: Sequence[Graded]) -> dict[str, Any]:
             "gap_frac": 1.0 - float(np.mean(feasible)) / float(np.mean(upper)),
         }
     report["policies"] = {name: _grade_of(graded, name, upper if bounded else None) for name in names}
+    if bounded:
+        report["headroom"] = headroom(graded)
     report["gain"] = {name: {other: gain(graded, name, other) for other in names if other != name} for name in names}
     return report
 
@@ -220,9 +223,29 @@ def gain(graded: Sequence[Graded], name: str, other: str) -> dict[str, Any]:
     return {"mean_frac": interval.mean, "ci95": [interval.low, interval.high]}
 
 
+def headroom(graded: Sequence[Graded]) -> dict[str, Any]:
+    """Return what perfect foresight gains over each fixed model, and the share of it that every other policy gets.
+
+    The gain is on the bound's upper side, as a share of the fixed model's mean; the share compares sums over the same
+    missions, and is None where less than a thousandth is to be gained.
+    """
+    sums = {name: sum(mission.flights[name].value for mission in graded) for name in graded[0].flights}
+    best, table = sum(mission.upper or 0.0 for mission in graded), dict[str, Any]()
+    for fixed in (name for name in sums if name.removeprefix(RAW).startswith("fixed:")):
+        room, base = best - sums[fixed], abs(sums[fixed])
+        shares = {
+            name: (total - sums[fixed]) / room if room > 1e-3 * base else None
+            for name, total in sums.items()
+            if not name.removeprefix(RAW).startswith("fixed:")
+        }
+        table[fixed] = {"bound_gain_frac": room / base if base > 0 else None, "share_frac": shares}
+    return table
+
+
 def _grade_of(graded: Sequence[Graded], name: str, upper: Sequence[float] | None) -> dict[str, Any]:
     flights = [mission.flights[name] for mission in graded]
     value = mean_ci95([flight.value for flight in flights])
+    energy = mean_ci95([flight.energy_j for flight in flights])
     chosen: dict[str, int] = {}
     for flight in flights:
         for model, slots in flight.chosen.items():
@@ -230,7 +253,8 @@ def _grade_of(graded: Sequence[Graded], name: str, upper: Sequence[float] | None
     grades: dict[str, Any] = {
         "value_mean": value.mean,
         "value_ci95": [value.low, value.high],
-        "energy_j_mean": float(np.mean([flight.energy_j for flight in flights])),
+        "energy_j_mean": energy.mean,
+        "energy_j_ci95": [energy.low, energy.high],
         "accuracy_frac": sum(f.correct_tile for f in flights) / max(sum(f.tile for f in flights), 1),
         "violations": sum(flight.violations for flight in flights),
         "overrules_mean": float(np.mean([flight.overrules for flight in flights])),
@@ -270,4 +294,19 @@ def table_of(report: Mapping[str, Any]) -> str:
             f"{name:{width}}  {grades['value_mean']:9.4g}  {grades['energy_j_mean']:9.4g}  "
             f"{grades['accuracy_frac']:8.2%}  {regret:>20}  {grades['violations']:6d}"
         )
-    return "\n".join(lines)
+    return "\n".join(lines + _headroom_lines(report.get("headroom", {})))
+
+
+def _headroom_lines(table: Mapping[str, Any]) -> list[str]:
+    """Return the gain of perfect foresight over each fixed model and who gets how much of it, as lines."""
+    if not table:
+        return []
+    names = list(next(iter(table.values()))["share_frac"])
+    width = max(len(OVER), *map(len, table))
+    lines = ["", f"{OVER:{width}}  {'its gain':>9}  " + "  ".join(names)]
+    for fixed, entry in table.items():
+        gain_frac, shares = entry["bound_gain_frac"], entry["share_frac"]
+        gained = "-" if gain_frac is None else f"{gain_frac:+.1%}"
+        each = (("-" if shares[n] is None else f"{shares[n]:.1%}").rjust(len(n)) for n in names)
+        lines.append(f"{fixed:{width}}  {gained:>9}  " + "  ".join(each))
+    return lines
