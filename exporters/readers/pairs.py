@@ -5,7 +5,7 @@ Pairs are matched by file name (without the ending). Layouts that are known, bel
     RICE (1 and 2)   cloud/N.png, label/N.png; or hazy/N.png, clear/N.png; with train.txt and test.txt listing the names
     SateHaze1k       [dataset/]{train,valid,test}/{input,target}/N.png, one folder a subset (thin, moderate, thick)
     RSHaze           {train,test}/{hazy,GT}/NAME.png
-    HazyDet          {train,val,test}/{hazy_images,clean_images}/NAME.jpg
+    HazyDet          {train,val,test}/{hazy,clean} images/NAME.jpg, with a space or an underscore
     our own          {train,val,test}/{hazy,clear}/NAME.png
 """
 
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ..errors import DatasetError
 
-HAZY = ("hazy", "cloud", "input", "hazy_images")
-CLEAR = ("clear", "label", "target", "GT", "gt", "clean_images")
+HAZY = ("hazy", "haze", "cloud", "input", "hazy_images", "hazy images")
+CLEAR = ("clear", "label", "target", "GT", "gt", "clean_images", "clean images")
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 Pixels = NDArray[np.uint8]

@@ -35,6 +35,7 @@ def write_pairs(hazy: Path, clear: Path, names: str = "abc") -> None:
         ("dataset/valid/input", "dataset/valid/target", "val"),
         ("test/hazy", "test/GT", "test"),
         ("val/hazy_images", "val/clean_images", "val"),
+        ("test/hazy images", "test/clean images", "test"),
         ("train/hazy", "train/clear", "train"),
     ],
 )

@@ -86,7 +86,7 @@ def test_haar_of_one_block_is_what_one_finds_by_hand_and_goes_back() -> None:
     assert float((DWT(5)(x) ** 2).sum()) == pytest.approx(float((x**2).sum()), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [(60, 60), (64, 64), (120, 120), (15, 9), (9, 15)])
+@pytest.mark.parametrize("size", [(60, 60), (64, 64), (120, 120), (240, 240), (256, 256), (15, 9), (9, 15)])
 def test_fourier_attention_by_products_answers_as_by_fft(size: tuple[int, int]) -> None:
     torch.manual_seed(1)
     fam = FAM(6).eval()
