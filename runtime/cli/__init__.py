@@ -1,7 +1,20 @@
 """The ``subsolar`` command. A subcommand parses, calls one library function and prints; the work is done elsewhere."""
 
-from . import daemon, export, flight, ground, keys, learn, packages, prepare, watch
+from . import daemon, export, flight, ground, keys, learn, packages, prepare, reproduce, watch
 from .common import cli
 from .entry import main
 
-__all__ = ["cli", "daemon", "export", "flight", "ground", "keys", "learn", "main", "packages", "prepare", "watch"]
+__all__ = [
+    "cli",
+    "daemon",
+    "export",
+    "flight",
+    "ground",
+    "keys",
+    "learn",
+    "main",
+    "packages",
+    "prepare",
+    "reproduce",
+    "watch",
+]
