@@ -198,16 +198,17 @@ def pair_scores(
     import torch
 
     network.eval()
+    parts_of: Any = network
     device = next(network.parameters()).device
     fine, whole = [], []
     with torch.inference_mode():
-        parts = [network.image(part.to(device)) for part in images.split(chunk)]
+        parts = [parts_of.image(part.to(device)) for part in torch.split(images, chunk)]
         nodes, v_global = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
         texts = captions.texts
         for start in range(0, len(texts), chunk):
             tokens = torch.from_numpy(vocabulary.tokens(texts[start : start + chunk])[:, :LONGEST]).to(device)
-            words, t_global, mask = network.text(tokens)
-            score, sim_g = network.match(nodes, v_global, words, t_global, mask)
+            words, t_global, mask = parts_of.text(tokens)
+            score, sim_g = parts_of.match(nodes, v_global, words, t_global, mask)
             whole.append(sim_g)
             fine.append(sim_g if network.matching == "global" else score)
     return torch.cat(fine, 1).cpu().numpy(), torch.cat(whole, 1).cpu().numpy()

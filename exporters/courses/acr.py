@@ -86,7 +86,8 @@ class AcrCourse:
         from ..zoo.acr_loss import acr_loss
 
         images, picture, tokens, answer, is_open = batch
-        answer_logits, type_logits = network.answer(network.see(images)[picture], tokens, is_open)
+        parts_of: Any = network
+        answer_logits, type_logits = parts_of.answer(parts_of.see(images)[picture], tokens, is_open)
         return acr_loss(answer_logits.float(), type_logits.float(), answer, is_open)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -193,14 +194,15 @@ def answered(
     import torch
 
     network.eval()
+    parts_of: Any = network
     device = next(network.parameters()).device
     said = []
     with torch.inference_mode():
-        v = torch.cat([network.see(part.to(device)) for part in normalised(pixels).split(8)])
+        v = torch.cat([parts_of.see(part.to(device)) for part in torch.split(normalised(pixels), 8)])
         for start in range(0, len(questions), chunk):
             part = questions.asked[start : start + chunk]
             tokens = torch.from_numpy(vocabulary.tokens([one.question for one in part], LONGEST)).to(device)
-            logits, _ = network.answer(v[[one.picture for one in part]], tokens)
+            logits, _ = parts_of.answer(v[[one.picture for one in part]], tokens)
             said.append(logits.argmax(1).cpu().numpy())
     return np.concatenate(said)
 
@@ -214,5 +216,5 @@ def _by_picture(questions: Questions) -> list[list[int]]:
 
 def _flipped(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """One of the eight ways to lay a square picture down."""
-    laid = np.rot90(picture, rng.integers(4), (1, 2))
+    laid = np.rot90(picture, int(rng.integers(4)), (1, 2))
     return np.ascontiguousarray(laid[:, :, ::-1] if rng.integers(2) else laid)

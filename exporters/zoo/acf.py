@@ -31,8 +31,7 @@ class ImageEncoder(nn.Module):
         if fusion:
             self.low = nn.Conv2d(channels[1], JOINT, 1)
             self.mid = nn.Conv2d(channels[2], JOINT, 1)
-        self.join = nn.Conv2d(2 * JOINT if fusion else channels[3], JOINT, 1)
-        self.norm = nn.BatchNorm2d(JOINT)
+        self.join = nn.Sequential(nn.Conv2d(2 * JOINT if fusion else channels[3], JOINT, 1), nn.BatchNorm2d(JOINT))
         self.top = nn.Linear(channels[3], JOINT)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,7 +41,7 @@ class ImageEncoder(nn.Module):
             top_down = torch.cat([F.avg_pool2d(self.low(low), 4), F.avg_pool2d(self.mid(mid), 2)], dim=1)
         else:
             top_down = top
-        nodes = self.norm(self.join(top_down)).flatten(2).transpose(1, 2)
+        nodes = self.join(top_down).flatten(2).transpose(1, 2)
         whole = self.top(top.flatten(2).mean(2))
         return nodes, nodes.mean(1) * whole if self.fusion else whole
 

@@ -119,11 +119,14 @@ def gather(candidates: Tensor, found: Tensor) -> Tensor:
 
 
 def relative_position(channels: int, grid: int, reduction: int) -> Tensor:
-    """(grid^2, grid^2 / reduction^2): minus twice the likeness of the sine codes of two places; a constant."""
+    """(grid^2, grid^2 / reduction^2): minus twice the likeness of the sine codes of two places; a constant.
+
+    Its values are ones that float16 holds, so that it can be stored like the weights.
+    """
     code = position_code(channels, grid)
     alike = -(2.0 / channels) * code @ code.T
     size = (grid**2, (grid // reduction) ** 2)
-    return F.interpolate(alike[None, None], size=size, mode="bicubic", align_corners=False)[0, 0]
+    return F.interpolate(alike[None, None], size=size, mode="bicubic", align_corners=False)[0, 0].half().float()
 
 
 def position_code(channels: int, grid: int) -> Tensor:
@@ -132,4 +135,4 @@ def position_code(channels: int, grid: int) -> Tensor:
     rate = 10000.0 ** (-torch.arange(channels // 4, dtype=torch.float64) / (channels / 4))
     axis = torch.cat([torch.sin(place[:, None] * rate), torch.cos(place[:, None] * rate)], dim=1)
     cols, rows = axis.repeat(grid, 1), axis.repeat_interleave(grid, 0)
-    return torch.cat([cols, rows], dim=1).float()
+    return torch.cat([cols, rows], dim=1).half().float()

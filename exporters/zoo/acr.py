@@ -233,4 +233,4 @@ def sine_code(width: int, length: int) -> Tensor:
     """(length, width): sine and cosine of the place of a word."""
     place = torch.arange(length, dtype=torch.float64)[:, None]
     rate = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    return torch.stack([torch.sin(place * rate), torch.cos(place * rate)], 2).flatten(1).float()
+    return torch.stack([torch.sin(place * rate), torch.cos(place * rate)], 2).flatten(1).half().float()

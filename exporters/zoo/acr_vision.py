@@ -62,7 +62,7 @@ class CRU(nn.Module):
         """(n, channels, h, w) in and out."""
         upper, lower = x.chunk(2, 1)
         upper, lower = self.squeeze_upper(upper), self.squeeze_lower(lower)
-        rich = self.gwc(upper) + self.pwc_upper(upper)
+        rich: Tensor = self.gwc(upper) + self.pwc_upper(upper)
         cheap = torch.cat([self.pwc_lower(lower), lower], 1)
         beta = mixing(rich.mean((2, 3), keepdim=True), cheap.mean((2, 3), keepdim=True))
         return beta * rich + (1.0 - beta) * cheap

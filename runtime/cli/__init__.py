@@ -1,6 +1,6 @@
 """The ``subsolar`` command. A subcommand parses, calls one library function and prints; the work is done elsewhere."""
 
-from . import daemon, export, flight, ground, keys, learn, packages, prepare, reproduce, watch
+from . import daemon, export, flight, ground, keys, learn, packages, prepare, query, reproduce, watch
 from .common import cli
 from .entry import main
 
@@ -15,6 +15,7 @@ __all__ = [
     "main",
     "packages",
     "prepare",
+    "query",
     "reproduce",
     "watch",
 ]

@@ -16,7 +16,7 @@ LONGEST_CHAR = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UplinkRequest:
-    """One text for one task. ``kind``: ``search`` for tiles that a text describes, ``ask`` for an answer about tiles."""
+    """One text for one task. ``kind``: ``search`` for tiles that a text describes, ``ask`` for an answer about them."""
 
     request_id: str
     kind: str

@@ -1,8 +1,9 @@
 """Finding the tiles that a text describes, and making them worth more to the downlink.
 
-A package of kind ``embedding`` with the companions ``text.onnx`` (tokens (n, length) int64 to (n, dim)), ``vocabulary.txt`` and
-perhaps ``rerank.onnx`` (tiles and tokens to scores (tiles, texts)) can be asked. The index is searched by the cosine; the
-best tiles, where their pixels are still at hand, are put in order by ``rerank.onnx``.
+A package of kind ``embedding`` can be asked that has the companions ``text.onnx`` (tokens (n, length) int64 to unit
+vectors (n, dim), and words), ``vocabulary.txt`` and perhaps ``rerank.onnx`` (tiles, words, vectors and tokens to scores
+(tiles, texts)). The index is searched by the cosine; the best tiles, where their pixels are still at hand, are put in
+order by ``rerank.onnx``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.errors import PackageError
 from exporters.package import ModelPackage
 from exporters.vocabulary import Vocabulary
 
@@ -90,24 +90,31 @@ class Searcher:
 
     def embed(self, understood: Understood) -> FloatArray:
         """(dim,) of length 1."""
-        (vector,) = run_graph(self.text, {"tokens": understood.tokens}, what=f"{self.package.info.id} {TEXT}")
+        vector = self._read(understood)[0]
         length = float(np.linalg.norm(vector[0]))
         if vector.shape != (1, *self.package.info.answer_shape) or not math.isfinite(length) or length == 0.0:
             raise EngineError(
                 f"{self.package.info.id} {TEXT} answered {vector.shape} of length {length:g}. Export it again."
             )
-        return (vector[0] / length).astype(np.float32)
+        unit: FloatArray = (vector[0] / length).astype(np.float32)
+        return unit
 
     def scores(self, understood: Understood, pixels: UInt8Array, *, batch: int = 16) -> FloatArray | None:
         """(n,): the whole network's score of tiles (n, bands, edge, edge); None without ``rerank.onnx``."""
         if self.rerank is None:
             return None
-        what, parts = f"{self.package.info.id} {RERANK}", []
-        for start in range(0, len(pixels), batch):
-            inputs = {"tiles": pixels[start : start + batch], "tokens": understood.tokens}
-            parts.append(run_graph(self.rerank, inputs, what=what)[0][:, 0])
+        what = f"{self.package.info.id} {RERANK}"
+        t_global, words = self._read(understood)
+        text: dict[str, NDArray[Any]] = {"words": words, "t_global": t_global, "tokens": understood.tokens}
+        parts = [
+            run_graph(self.rerank, {"tiles": pixels[start : start + batch], **text}, what=what)[0][:, 0]
+            for start in range(0, len(pixels), batch)
+        ]
         scores: FloatArray = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
         return scores
+
+    def _read(self, understood: Understood) -> list[FloatArray]:
+        return run_graph(self.text, {"tokens": understood.tokens}, what=f"{self.package.info.id} {TEXT}")
 
 
 def relevance(cosines: FloatArray) -> FloatArray:
@@ -124,13 +131,14 @@ def relevance(cosines: FloatArray) -> FloatArray:
     middle, top = float(np.median(cosines)), float(cosines.max())
     if top - middle < 1e-6:
         return np.zeros_like(cosines)
-    return np.round(np.clip((cosines - middle) / (top - middle), 0.0, 1.0), 6).astype(np.float32)
+    fractions: FloatArray = np.round(np.clip((cosines - middle) / (top - middle), 0.0, 1.0), 6).astype(np.float32)
+    return fractions
 
 
 def boost(products: Sequence[Product], relevance_frac: Mapping[TileRef, float], worth: float) -> list[Product]:
-    """Those products whose tile has to do with the text, worth ``worth`` times its relevance more.
+    """Those of ``products`` whose tile has to do with a text, ``worth`` times its relevance added.
 
-    The daemon calls it with what its store has pending, ``{hit.ref: r}`` of the index's hits, and a request's worth, and
+    The daemon calls it with what its store has pending, ``{hit.ref: r}`` of the index's hits and a request's worth, and
     puts the values that come back into the store; the rest is as it was. A tile's true class plays no part.
     """
     if not (math.isfinite(worth) and worth > 0.0):
@@ -147,6 +155,3 @@ def boost(products: Sequence[Product], relevance_frac: Mapping[TileRef, float], 
 def _examples(vocabulary: Vocabulary, count: int = 8) -> list[str]:
     long = [word for word in vocabulary.words if len(word) > 4]
     return list(long or vocabulary.words)[:: max(1, len(long or vocabulary.words) // count)][:count]
-
-
-__all__ = ["RERANK", "RERANKED", "TEXT", "VOCABULARY", "PackageError", "Searcher", "Understood", "boost", "relevance"]
