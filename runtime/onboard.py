@@ -64,7 +64,7 @@ class LoadedNetwork:
 def load_networks(
     packages: Mapping[str, ModelPackage],
     *,
-    threads: int,
+    threads: int = 1,
     memory: MemoryBudget | None = None,
     batch_tile: int = 32,
     opener: Callable[[ModelPackage], Engine] | None = None,
@@ -76,9 +76,14 @@ def load_networks(
     """
     for name, package in packages.items():
         if memory is not None:
-            memory.take(f"{name}/{package.info.id}", expected_byte(package, batch_tile))
+            memory.take(memory_name(name, package), expected_byte(package, batch_tile))
     start = opener or partial(open_engine, threads=threads)
     return {name: _loaded(package, start(package)) for name, package in packages.items()}
+
+
+def memory_name(name: str, package: ModelPackage) -> str:
+    """Under which name a pool's network holds memory: another version of it is another holder."""
+    return f"{name}/{package.info.id} v{package.info.version}"
 
 
 def _loaded(package: ModelPackage, engine: Engine) -> LoadedNetwork:

@@ -40,6 +40,7 @@ def reasons_of(wired: Wired, diary: Diary, policy_doubt: str) -> list[str]:
         wired.feeder.fault,
         f"reload refused: {diary.refused_reload}" if diary.refused_reload else "",
         *(f"{one.name} is left out: {one.quarantine}" for one in fleet.networks.values() if not one.healthy),
+        *fleet.degraded(),
         *(f"{name} is not loaded: {why}" for name, why in fleet.broken.items()),
     ]
     return [reason for reason in reasons if reason]

@@ -280,7 +280,9 @@ class Daemon:
             self.wired = self._aboard.wire(self, mission, old)
         except REFUSALS:
             self.wired = old
+            old.fleet.hold()
             raise
+        old.fleet.close(but=self.wired.fleet.networks.values())
 
     # What others see --------------------------------------------------------------------------------------------
 

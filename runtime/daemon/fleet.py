@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,10 @@ from exporters.package import ModelPackage
 from power_sim.slot import SlotState
 
 from ..answers import ViewOf, When
-from ..engines import self_test
+from ..engines import Engine, MemoryBudget, self_test
 from ..errors import EngineError
 from ..models import ModelSlots
-from ..onboard import LoadedNetwork, load_networks
+from ..onboard import LoadedNetwork, load_networks, memory_name
 from ..records import Product, Tile, TileOutcome
 from .blackbox import BlackBox
 from .metrics import Metrics
@@ -74,6 +74,8 @@ class Craftsman:
     tile_s: float | None = None
     """Running seconds per tile; ``None`` until it has worked here."""
     energy_j: float | None = None
+    restarts: int = 0
+    """Lost workers that have been told."""
     before_tile_s: float | None = None
     """Of the package that this one replaces."""
 
@@ -110,6 +112,9 @@ class Craftsman:
     def begin_slot(self) -> None:
         """Forget what the last slot counted."""
         self.done_tile = self.failed_tile = 0
+        begin = getattr(self.loaded.engine, "begin_slot", None)
+        if begin is not None:
+            begin()
         self.quarantined_slots = max(self.quarantined_slots - 1, 0)
         if self.quarantined_slots == 0:
             self.quarantine = ""
@@ -135,12 +140,14 @@ class Fleet:
 
     slots: ModelSlots
     section: ModelsSection
-    threads: int
     clock: Callable[[], float]
     metrics: Metrics
     told: Callable[[str], None]
     """Where events go that the ground must hear of."""
     blackbox: BlackBox
+    opener: Callable[[ModelPackage], Engine]
+    memory: MemoryBudget
+    batch_tile: int = 32
     networks: dict[str, Craftsman] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Names whose package cannot be loaded, and why."""
@@ -161,17 +168,39 @@ class Fleet:
                 self.told(f"{name} cannot be loaded: {problem}")
         if not self.networks and error is not None:
             raise error
+        self.hold()
         return {name: craftsman.loaded.package for name, craftsman in self.networks.items()}
 
     def begin_slot(self) -> None:
-        """Start counting anew."""
+        """Start counting anew, and let engines that were built meanwhile take over."""
         for craftsman in self.networks.values():
             craftsman.begin_slot()
+
+    def degraded(self) -> list[str]:
+        """Return why engines do not run as the mission wants them to."""
+        found = ((one.name, getattr(one.loaded.engine, "health", None)) for one in self.networks.values())
+        return [f"{name} runs on {at.provider}: {at.reason}" for name, at in found if at and at.state != "ready"]
+
+    def hold(self) -> None:
+        """Give back the memory of everything that is not loaded here."""
+        names = [memory_name(one.name, one.loaded.package) for one in self.networks.values()]
+        names += [_shadow_name(one) for one in self.networks.values() if one.shadow is not None]
+        self.memory.keep_only(names)
+
+    def close(self, but: Iterable[Craftsman] = ()) -> None:
+        """Close the engines of all networks, except of those that fly on in ``but``."""
+        kept = {id(one) for one in but}
+        for one in self.networks.values():
+            if id(one) not in kept:
+                self._end_shadow(one)
+                one.loaded.engine.close()
 
     def end_slot(self, slot: int, model: str, tile: int, seconds: float, energy_j: float | None) -> bool:
         """Judge the slot; true where another package has to be loaded now."""
         craftsman = self.networks.get(model)
         changed = False
+        if craftsman is not None:
+            self._count_restarts(craftsman)
         if craftsman is not None and tile > 0:
             craftsman.learn(tile, seconds, energy_j)
             changed = self._judge(craftsman, tile)
@@ -181,9 +210,12 @@ class Fleet:
 
     def shadow(self, name: str, package: ModelPackage) -> None:
         """Let a verified candidate look on."""
-        network = load_networks({name: package}, threads=self.threads)[name]
+        self._end_shadow(self.networks[name])
+        network = self._load({f"{name} (shadow)": package})
         active = self.networks[name].loaded
         if (network.tile_edge_px, network.bands) != (active.tile_edge_px, active.bands):
+            network.engine.close()
+            self.hold()
             raise EngineError(
                 f"{package.info.id} wants other tiles than {name}. A shadow sees what the active one sees."
             )
@@ -192,7 +224,7 @@ class Fleet:
     def end_shadows(self) -> None:
         """Stop all comparisons."""
         for craftsman in self.networks.values():
-            craftsman.shadow = None
+            self._end_shadow(craftsman)
 
     def summary(self) -> list[dict[str, object]]:
         """Return one entry per network for the status."""
@@ -216,6 +248,18 @@ class Fleet:
             )
         rows += [{"name": name, "healthy": False, "quarantine": why} for name, why in self.broken.items()]
         return rows
+
+    def _end_shadow(self, one: Craftsman) -> None:
+        if one.shadow is not None:
+            one.shadow.network.engine.close()
+            self.memory.give_back(_shadow_name(one))
+        one.shadow = None
+
+    def _load(self, package: dict[str, ModelPackage]) -> LoadedNetwork:
+        """Load one network as the mission wants its engines."""
+        loaded = load_networks(package, memory=self.memory, batch_tile=self.batch_tile, opener=self.opener)
+        (network,) = loaded.values()
+        return network
 
     def _load_one(self, name: str, package_id: str, old: Craftsman | None) -> Craftsman:
         trial = self.slots.of(package_id).trial
@@ -243,7 +287,7 @@ class Fleet:
         if old is not None and old.loaded.package.sha256 == package.sha256:
             old.slot_name = have.flying
             return old
-        loaded = load_networks({name: package}, threads=self.threads)[name]
+        loaded = self._load({name: package})
         self.metrics.set("engine_build_seconds", self.clock() - began_s, model=name)
         before_s = None if old is None else old.tile_s
         return Craftsman(
@@ -270,6 +314,14 @@ class Fleet:
             self.told(f"{one.package_id} v{one.loaded.package.info.version} has passed its trial and is kept")
         return False
 
+    def _count_restarts(self, one: Craftsman) -> None:
+        restarts = int(getattr(one.loaded.engine, "restarts", 0))
+        lost = restarts - one.restarts if restarts >= one.restarts else restarts
+        if lost:
+            self.metrics.add("restarts_total", lost, cause="worker")
+            self.told(f"{one.name}: its worker hung or died {lost} times and was started anew")
+        one.restarts = restarts
+
     def _self_tests(self) -> bool:
         """Run the golden tiles of every network; a failure reloads it, a second one takes it out."""
         changed = False
@@ -289,7 +341,8 @@ class Fleet:
     def _reload(self, one: Craftsman) -> bool:
         try:
             package = self.slots.load(one.package_id)
-            one.loaded = load_networks({one.name: package}, threads=self.threads)[one.name]
+            old, one.loaded = one.loaded, self._load({one.name: package})
+            old.engine.close()
         except (ExporterError, EngineError) as error:
             one.bar(str(error))
             return True
@@ -306,6 +359,10 @@ def _golden_fault(network: LoadedNetwork) -> str:
     except EngineError as error:
         return str(error)
     return ""
+
+
+def _shadow_name(one: Craftsman) -> str:
+    return "" if one.shadow is None else memory_name(f"{one.name} (shadow)", one.shadow.network.package)
 
 
 def _labels(network: LoadedNetwork, found: Any, view: ViewOf) -> list[str]:

@@ -132,6 +132,7 @@ def _check(flight: Flight, scenario: Scenario, source: str) -> None:
     kind, supply, radio, ladder = flight.source, flight.supply, flight.radio, flight.ladder
     wrong = (
         (not flight.mission.state, "mission.state is empty. Name the folder that the daemon keeps everything in"),
+        (not flight.mission.providers, "mission.providers is empty. Name at least one, such as 'cpu'"),
         (scenario.power.kind == "paper", "power.kind = 'paper' cannot be flown. Use 'physical'"),
         (scenario.pool.draw == "slot", "pool.draw = 'slot' is a simulation's. Use 'mean'"),
         (not scenario.workload.covers, "workload.covers is empty. Add at least one [workload.covers.NAME]"),

@@ -13,6 +13,7 @@ from exporters.keys import load_trust
 from exporters.package import load_package
 from policies.registry import make_policy
 
+from ..engines import Vendor
 from ..home import DEPLOY
 from ..pool import measured_pool
 from .clock import Clock, SystemClock
@@ -60,19 +61,24 @@ def check_mission(path: Path, overrides: Mapping[str, str] | None = None) -> dic
 
 @contextmanager
 def daemon_of(
-    path: Path, clock: Clock, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None
+    path: Path,
+    clock: Clock,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, str] | None = None,
+    vendor: Vendor | None = None,
 ) -> Iterator[Daemon]:
     """Build a daemon with its log, control socket and metrics; it does not fly yet."""
     mission = load_mission(path, overrides)
     notifier = Notifier.from_environment(environment, os.getpid(), clock.monotonic_s)
     with ExitStack() as stack:
-        aboard = Aboard(mission, clock)
+        aboard = Aboard(mission, clock, vendor)
         stack.callback(aboard.close)
         ring = RingHandler(JsonRing(mission.state / "log.jsonl", mission.flight.reports.log_byte), clock.unix_s)
         stack.enter_context(_logging_to(ring))
         daemon = Daemon(aboard, clock, notifier)
         stack.callback(lambda: daemon.wired.feeder.close())
         stack.callback(lambda: daemon.wired.radio.close())
+        stack.callback(lambda: daemon.wired.fleet.close())
         group = mission.flight.mission.socket_group
         control = ControlServer(mission.socket, group, lambda: daemon.status, aboard.store.path, daemon.commands)
         stack.callback(control.close)

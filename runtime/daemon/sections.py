@@ -25,6 +25,17 @@ class MissionSection:
     threads: int = key(1, low=0, high=64)
     """Of one engine; 0 takes all cores."""
     batch_tile: int = key(32, low=1, high=256)
+    providers: tuple[str, ...] = ("cpu",)
+    """What runs the networks, best first; each is the fallback of the one before: ``tensorrt-native``, ``tensorrt`` and
+    ``cuda`` (through ONNX Runtime), ``cpu``, or a plug-in's name."""
+    engines: str = ""
+    """Folder of TensorRT plans; ``engines`` in the state folder if empty."""
+    worker: bool = False
+    """Run each engine in a process of its own: one that hangs or crashes is started anew, its tiles tried once more."""
+    worker_s: float = key(10.0, above=0.0, high=600.0)
+    """A batch that takes a worker longer than this is taken for a hang."""
+    memory_mib: int = key(0, low=0, high=1 << 20)
+    """What all loaded networks may take together; half of the machine's memory if 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

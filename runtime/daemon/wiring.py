@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -19,6 +20,7 @@ from power_sim.scenario import Scenario
 from ..cfdp import BOARD_ID, CfdpEntity, TransactionLog
 from ..downlink import ChipOutbox
 from ..downlink.pictures import PictureLadder
+from ..engines import MemoryBudget, Preference, Vendor, machine_limit_byte, open_preferred
 from ..errors import MissionError, StoreError
 from ..home import DEPLOY
 from ..meters import INA3221_ROOT, EstimateMeter, Ina3221Meter, find_rails, total_rails
@@ -107,12 +109,15 @@ class AboveIdle:
 class Aboard:
     """What lasts: state folder, store, queue, packages, trace, orders."""
 
-    def __init__(self, mission: Mission, clock: Clock) -> None:
+    def __init__(self, mission: Mission, clock: Clock, vendor: Vendor | None = None) -> None:
         self.mission = mission
         self.clock = clock
         self.version = _version()
         self.orders = Orders()
         self.metrics = Metrics()
+        memory_mib = mission.flight.mission.memory_mib
+        self.memory = MemoryBudget(memory_mib << 20 if memory_mib else machine_limit_byte())
+        self.vendor = vendor or Vendor()
         self._wires = 0
         state = mission.state
         _make(state)
@@ -145,8 +150,17 @@ class Aboard:
         """Build the flight that ``mission`` describes; nothing of ``old`` changes before everything holds."""
         mission = mission or self.mission
         flight, clock = mission.flight, self.clock
-        threads = flight.mission.threads
-        fleet = Fleet(self.slots, flight.models, threads, clock.monotonic_s, self.metrics, host.told, self.blackbox)
+        fleet = Fleet(
+            self.slots,
+            flight.models,
+            clock.monotonic_s,
+            self.metrics,
+            host.told,
+            self.blackbox,
+            partial(open_preferred, want=self._preference(mission, host)),
+            self.memory,
+            flight.mission.batch_tile,
+        )
         if old is None:
             for package_id in self.slots.boot(flight.models.boots_max):
                 host.told(f"{package_id}: the trial was given up, it took too many starts")
@@ -242,6 +256,19 @@ class Aboard:
         self.file_log.close()
         self.store.close()
         self._lock.close()
+
+    def _preference(self, mission: Mission, host: Host) -> Preference:
+        section = mission.flight.mission
+        return Preference(
+            providers=section.providers,
+            threads=section.threads,
+            worker=section.worker,
+            worker_s=section.worker_s,
+            plans=mission.at(section.engines) if section.engines else mission.state / "engines",
+            vendor=self.vendor,
+            told=host.told,
+            monotonic_s=self.clock.monotonic_s,
+        )
 
     def _measured(self, mission: Mission, fleet: Fleet) -> Scenario:
         """Return the scenario with the profiles of the packages that fly; others keep their own."""

@@ -6,10 +6,12 @@ from .memory import MemoryBudget, expected_byte, machine_limit_byte
 from .onnx_runtime import PROVIDERS, OnnxEngine, open_onnx_engine
 from .opening import open_engine
 from .pool import EnginePool
+from .preferred import NATIVE, Preference, PreferredEngine, Vendor, open_preferred
 from .swap import Swappable
 from .worker import WorkerEngine
 
 __all__ = [
+    "NATIVE",
     "PROVIDERS",
     "Engine",
     "EngineChain",
@@ -17,11 +19,15 @@ __all__ = [
     "Health",
     "MemoryBudget",
     "OnnxEngine",
+    "Preference",
+    "PreferredEngine",
     "Swappable",
+    "Vendor",
     "WorkerEngine",
     "expected_byte",
     "machine_limit_byte",
     "open_engine",
     "open_onnx_engine",
+    "open_preferred",
     "self_test",
 ]

@@ -67,6 +67,11 @@ class EngineChain:
         return "none" if engine is None else engine.provider
 
     @property
+    def restarts(self) -> int:
+        """How often a worker of the engine that runs now was lost."""
+        return int(getattr(self._engine, "restarts", 0))
+
+    @property
     def health(self) -> Health:
         """Where the chain stands."""
         with self._lock:

@@ -293,7 +293,7 @@ def test_packages_that_do_not_fit_together_are_refused_before_any_is_loaded(make
     one = make_package()
     other = replace(one, info=replace(one.info, id="other"))
     size = expected_byte(one, 32)
-    with pytest.raises(EngineError, match="other needs"):
+    with pytest.raises(EngineError, match="other v3 needs"):
         load_networks({"a": one, "b": other}, threads=1, memory=MemoryBudget(2 * size - 1))
     assert set(load_networks({"a": one, "b": other}, threads=1, memory=MemoryBudget(2 * size))) == {
         "a",

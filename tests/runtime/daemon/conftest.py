@@ -20,6 +20,7 @@ from exporters.keys import load_private, new_key
 from exporters.package import Golden, write_package
 from runtime.daemon.daemon import Daemon
 from runtime.daemon.run import daemon_of
+from runtime.engines import Vendor
 
 _spec = importlib.util.spec_from_file_location("runtime_conftest", Path(__file__).parents[1] / "conftest.py")
 assert _spec is not None
@@ -213,8 +214,9 @@ class Craft:
                     target.update_tags(name=name)
         return (inbox / f".{name}").rename(inbox / name)
 
-    def start(self, environment: dict[str, str] | None = None) -> Daemon:
-        self.daemon = self.stack.enter_context(daemon_of(self.mission, self.clock, environment or {}))
+    def start(self, environment: dict[str, str] | None = None, vendor: Vendor | None = None) -> Daemon:
+        flight = daemon_of(self.mission, self.clock, environment or {}, vendor=vendor)
+        self.daemon = self.stack.enter_context(flight)
         return self.daemon
 
     def stop(self) -> None:

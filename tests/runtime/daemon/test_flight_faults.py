@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from runtime.daemon.forecast import Forecaster
 from runtime.daemon.notify import Notifier
 from runtime.daemon.trace import fly_trace
 from runtime.daemon.world import Cautious
+from runtime.engines import Vendor
 
 TLE = (
     "1 25544U 98067A   23289.50000000  .00016717  00000-0  30000-3 0  9993",
@@ -270,6 +275,14 @@ def test_a_link_that_breaks_costs_the_pass_alone(make_craft: Callable[..., Any])
     assert craft.daemon.status["counts"]["done_tile"] == 16
 
 
+_spec = importlib.util.spec_from_file_location(
+    "fake_tensorrt", Path(__file__).parents[2] / "exporters" / "fake_tensorrt.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+fake: Any = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fake)
+
 LAND, SEA = (9.0, 47.8), (-30.0, 40.0)
 OMM = """[orbit]
 kind = "omm"
@@ -338,3 +351,49 @@ def test_a_flight_with_an_orbit_mean_elements_message_tells_its_age(make_craft: 
     craft.battery(0.95)
     craft.fly()
     assert "days old" in reasons(craft)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
+def test_r09_r10_an_engine_that_hangs_or_dies_is_started_anew_and_its_tiles_are_tried_again(
+    make_craft: Callable[..., Any], blow: signal.Signals
+) -> None:
+    craft = make_craft(change=('keys = "keys"', 'keys = "keys"\nworker = true\nworker_s = 1.0'), start=False)
+    shutil.rmtree(craft.folder / "packages" / "thrifty")
+    craft.start()
+    worker = craft.daemon.wired.fleet.networks["accurate"].loaded.engine._serving.active._engine
+    os.kill(worker.process_id, blow)
+    craft.image()
+    craft.fly()
+    counts = craft.daemon.status["counts"]
+    assert (counts["done_tile"], counts["failed_tile"]) == (16, 0)
+    assert "its worker hung or died 1 times" in craft.events()
+    pid = worker.process_id
+    craft.stop()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_mission_whose_networks_do_not_fit_into_its_memory_flies_with_those_that_do(
+    make_craft: Callable[..., Any],
+) -> None:
+    craft = make_craft(change=('keys = "keys"', 'keys = "keys"\nmemory_mib = 10'))
+    assert set(craft.daemon.wired.fleet.networks) == {"thrifty"}
+    assert "MiB are left" in reasons(craft)
+    craft.image()
+    craft.fly()
+    assert craft.slot()["model"] == "thrifty"
+
+
+def test_r06_in_flight_a_plan_is_built_while_the_fallback_serves(make_craft: Callable[..., Any]) -> None:
+    cuda = fake.FakeCuda()
+    craft = make_craft(change=('keys = "keys"', 'keys = "keys"\nproviders = ["tensorrt-native", "cpu"]'), start=False)
+    craft.start(vendor=Vendor(lambda: fake.FakeTensorRt(cuda), lambda: cuda))
+    assert "cpu serves while it is built anew" in craft.events()
+    craft.image("one.tif", seed=1)
+    craft.fly()
+    engine = craft.daemon.wired.fleet.networks["accurate"].loaded.engine
+    engine.building.join(60)
+    craft.image("two.tif", seed=2)
+    craft.fly()
+    assert engine.provider == "tensorrt"
+    assert "accurate v1 runs on tensorrt now" in craft.events()
+    assert craft.daemon.status["counts"]["done_tile"] == 32

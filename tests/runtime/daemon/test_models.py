@@ -219,6 +219,9 @@ class Flipped:
     def infer(self, batch: Any) -> Any:
         return np.roll(self._engine.infer(batch), 1, axis=1)
 
+    def close(self) -> None:
+        self._engine.close()
+
 
 def test_r07_a_network_that_silently_went_wrong_is_caught_by_its_golden_tiles(make_craft: Callable[..., Any]) -> None:
     craft = make_craft("[models]\ngolden_slots = 2\n")

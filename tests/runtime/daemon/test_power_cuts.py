@@ -79,6 +79,8 @@ class Deadly:
         if (batch[:, 0] == 255).all(axis=(1, 2)).any():
             os.abort()
         return self.engine.infer(batch)
+    def close(self):
+        self.engine.close()
 clock = TestClock()
 with daemon_of(Path(sys.argv[2]), clock, {}) as daemon:
     for one in daemon.wired.fleet.networks.values():
