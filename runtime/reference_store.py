@@ -6,9 +6,9 @@ valuable goes first, of equals the oldest; everything that is refused or dropped
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from .durable import write_whole
 from .errors import FrameError, StoreError
 from .frame import Patch
 from .gdal import gdal_errors, one_line
 from .georeference import MapGeoreference
 from .records import UInt8Array
 
-_SUFFIX, _PARTIAL = ".reference.npz", ".part"
+_SUFFIX = ".reference.npz"
 _METRES_A_DEGREE = 111_320.0
 _REACH_CELLS = 1
 """A new tile may lie across cells: neighbours this far away are laid under it, too."""
@@ -117,7 +118,7 @@ class ReferenceStore:
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.glob(f"*{_PARTIAL}"):
+            for path in self.folder.glob(f".*{_SUFFIX}.part"):
                 path.unlink()
         except OSError as error:
             raise StoreError(f"{self.folder} cannot hold references: {error.strerror}. Give another folder.") from error
@@ -272,8 +273,6 @@ def _on_grid_of(new: GroundTile, tile: GroundTile) -> tuple[UInt8Array, Any]:
 
 
 def _packed(tile: GroundTile) -> bytes:
-    import io
-
     about = {
         "bands": tile.bands,
         "georeference": asdict(tile.georeference),
@@ -288,7 +287,7 @@ def _packed(tile: GroundTile) -> bytes:
 def _unpacked(path: Path) -> GroundTile | None:
     """The tile in a file, None where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             about, pixels = json.loads(str(stored["about"])), stored["pixels"]
         place = about["georeference"]
         georeference = MapGeoreference(place["crs_wkt"], tuple(place["affine"]))
@@ -298,13 +297,7 @@ def _unpacked(path: Path) -> GroundTile | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + _PARTIAL)
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror}. Free some space.") from error

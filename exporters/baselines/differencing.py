@@ -25,6 +25,8 @@ def change_vector(earlier: NDArray[np.uint8], later: NDArray[np.uint8], *, match
 def otsu_threshold(values: NDArray[np.floating], *, bins: int = 256) -> float:
     """The cut that parts values into two groups of greatest variance between them; larger values are change.
 
+    Where all values are one, that one: nothing changed.
+
     >>> 0 < otsu_threshold(np.array([0.0, 0.0, 1.0, 1.0])) < 1
     True
     """
@@ -35,6 +37,8 @@ def otsu_threshold(values: NDArray[np.floating], *, bins: int = 256) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = mass / below - (mass[-1] - mass) / above
         between = np.where((below > 0) & (above > 0), below * above * np.square(gap), -1.0)
+    if between.max() < 0:
+        return float(values.max())  # one value alone: nothing lies above it
     best = np.flatnonzero(between >= between.max() * (1 - 1e-12))
     return float(edges[best[len(best) // 2] + 1])
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import FrameError
 from ..frame import Frame, Patch, read_square
+from ..frames.bands import ROLE, canonical_name
 from ..georeference import Box
 from ..records import TileArray
 from .change import REFERENCE, Registration, check_dates, judge
@@ -40,7 +41,7 @@ class AlignedFrame:
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
         """See ``Frame.window``; bands of the reference come from where the new scene shows the same."""
-        old = [at for at, band in enumerate(bands) if self._stack.bands[band].startswith(REFERENCE)]
+        old = [at for at, band in enumerate(bands) if _flat(self._stack.bands[band]).startswith(REFERENCE)]
         if self.done != "moved" or not old:
             return self._stack.window(box, bands)
         margin = math.ceil(max(abs(self.shift.down_px), abs(self.shift.right_px))) + 1
@@ -62,9 +63,10 @@ class AlignedFrame:
 
     def _estimated(self) -> Shift:
         stack = self._stack
-        old = [at for at, name in enumerate(stack.bands) if name.startswith(REFERENCE)]
-        new = [at for at, name in enumerate(stack.bands) if REFERENCE + name in stack.bands]
-        if not old or not new:
+        names = [_flat(name) for name in stack.bands]
+        new = [at for at, name in enumerate(names) if REFERENCE + name in names]
+        old = [names.index(REFERENCE + names[at]) for at in new]
+        if not new:
             raise FrameError(
                 f"{stack.frame_id} has no reference with bands of the same names. Add one: reference=FILE."
             )
@@ -75,3 +77,9 @@ class AlignedFrame:
         if patch.valid is not None:
             pixels = np.where(patch.valid, pixels, 0.0)
         return estimate_shift(pixels[: len(old)], pixels[len(old) :])
+
+
+def _flat(name: str) -> str:
+    """A band's name as packages write it: ``reference:red`` is ``reference_red``."""
+    role, sign, band = name.partition(ROLE)
+    return f"{role}_{canonical_name(band)}" if sign else canonical_name(name)

@@ -7,49 +7,46 @@ downlink sends the strangest tiles first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.package import ModelPackage
-
-from ..engines.engine import Engine
 from ..errors import EngineError
-from ..georeference import Box, footprints
-from ..records import FloatArray, Footprint, Product, TileOutcome, TileRef
-from .answer import product_of
+from ..records import FloatArray, Product, TileOutcome, TileRef
+from .answer import tile_products
 from .classify import product_id
+from .values import KIND, MapTask
 
 if TYPE_CHECKING:
     from ..answers import ViewOf, When
 
-KIND, LABEL = "map", "anomaly"
+LABEL = "anomaly"
 _NORMAL = 1.4826
 """Median absolute deviations in a standard deviation of a normal distribution."""
 Finding = tuple[TileRef, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnomalyTask:
+class AnomalyTask(MapTask):
     """A loaded package that scores pixels by how little they look like background.
 
-    ``class_value`` says what a tile with a sure anomaly is worth; at a z of ``half_z`` half of that.
+    ``class_value`` says what a tile with a sure anomaly is worth; at a z of ``half_z`` it is half of that.
     """
 
-    engine: Engine
-    package: ModelPackage
-    class_value: Mapping[str, float] = field(default_factory=dict)
     half_z: float = 30.0
     min_z: float = 0.0
     """Tiles that stand out less make no product."""
 
     def __post_init__(self) -> None:
         info = self.package.info
-        if info.output.kind != KIND:
-            raise EngineError(f"{info.id} answers {info.output.kind!r}; anomalies need a {KIND!r} of one channel.")
+        if info.output.kind != KIND or info.output.channels != 1:
+            raise EngineError(
+                f"{info.id} answers {info.output.kind!r} of {info.output.channels} channels; anomalies need a {KIND!r} "
+                "of one."
+            )
         if not self.half_z > 0.0:
             raise EngineError(f"half_z is {self.half_z}; the value grows with the score: give a number above 0.")
 
@@ -58,19 +55,14 @@ class AnomalyTask:
 
         Raises ``EngineError`` for answers of another shape.
         """
-        info = self.package.info
-        edge = info.input.tile_edge_px
-        if raw.shape != (len(refs), 1, edge, edge):
-            raise EngineError(
-                f"{self.engine.name} answered {raw.shape}, expected {(len(refs), 1, edge, edge)}. Export it again."
-            )
-        flat = raw.reshape(len(refs), edge * edge)
-        sound: NDArray[np.bool_] = np.all(np.isfinite(flat) & (flat >= 0.0), axis=1)
-        unsound = f"{info.id} answered scores that are NaN, infinite or below 0"
+        scores, outcomes = self.levels(refs, raw)
+        flat = scores.reshape(len(refs), -1)
+        below = f"{self.package.info.id} answered scores below 0"
         outcomes = [
-            TileOutcome(ref, "done") if good else TileOutcome(ref, "failed", unsound)
-            for ref, good in zip(refs, sound.tolist(), strict=True)
+            TileOutcome(outcome.ref, "failed", below) if outcome.outcome == "done" and low < 0.0 else outcome
+            for outcome, low in zip(outcomes, flat.min(axis=1).tolist(), strict=True)
         ]
+        sound = [outcome.outcome == "done" for outcome in outcomes]
         z = np.zeros(len(refs))
         z[sound] = peak_z(flat[sound])
         return z, outcomes
@@ -82,25 +74,12 @@ class AnomalyTask:
         return [(refs[number], float(z[number])) for number in done], outcomes
 
     def products(self, findings: Sequence[list[Finding]], view: ViewOf, when: When) -> list[Product]:
-        """See ``runtime.answers.Reader.products``: one a tile, valued by how far it stands out."""
+        """See ``runtime.answers.Reader.products``: one a tile, worth more the further it stands out."""
         found = [one for part in findings for one in part if one[1] >= self.min_z]
-        return [self._product(ref, z, place_of(ref, view), when) for ref, z in found]
-
-    def _product(self, ref: TileRef, z: float, place: Footprint | None, when: When) -> Product:
-        worth = self.class_value.get(LABEL, 1.0)
-        product = product_of(
-            self.package,
-            replace(ref, truth=None),
-            product_id=product_id(ref, self.package.sha256, when.slot),
-            kind="label",
-            label=LABEL,
-            score=z,
-            class_value=worth,
-            slot=when.slot,
-            captured_unix_s=when.captured_unix_s,
-            place=place,
-        )
-        return replace(product, value=worth * z / (z + self.half_z))
+        sha256, worth = self.package.sha256, self.class_value.get(LABEL, 1.0)
+        named = [(replace(ref, truth=None), product_id(ref, sha256, when.slot), LABEL, z) for ref, z in found]
+        made = tile_products(self.package, named, kind="label", class_value={}, view=view, when=when)
+        return [replace(product, value=worth * product.score / (product.score + self.half_z)) for product in made]
 
 
 def peak_z(scores: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -115,11 +94,3 @@ def peak_z(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     high = values.max(axis=1) - middle
     z: NDArray[np.float64] = np.divide(high, spread, out=np.zeros_like(high), where=spread > 0)
     return z
-
-
-def place_of(ref: TileRef, view: ViewOf) -> Footprint | None:
-    """Ground polygon of a tile, None where its frame has no place."""
-    georeference = view(ref.frame_id).georeference
-    if georeference is None:
-        return None
-    return footprints(georeference, [Box(ref.row_px, ref.col_px, ref.edge_px, ref.edge_px)])[0]

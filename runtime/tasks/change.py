@@ -20,9 +20,8 @@ from exporters.package import ModelPackage
 from ..engines.engine import Engine
 from ..errors import EngineError, FrameError
 from ..frame import Patch
-from ..records import FloatArray, Footprint, Product, TileOutcome, TileRef, UInt8Array
-from .anomaly import place_of
-from .answer import product_of
+from ..records import FloatArray, Product, TileOutcome, TileRef, UInt8Array
+from .answer import tile_products
 from .classify import product_id
 from .shift import Shift, estimate_shift, moved
 
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 KIND, LABEL = "mask", "change"
 REFERENCE = "reference_"
 """What the names of the reference's bands begin with."""
+_FULL_SHARE = 0.25
+"""Of a tile: more change than this is worth no more."""
 Finding = tuple[TileRef, float, float]
 
 
@@ -119,22 +120,15 @@ class ChangeTask:
     def products(self, findings: Sequence[list[Finding]], view: ViewOf, when: When) -> list[Product]:
         """See ``runtime.answers.Reader.products``: one a changed tile, worth more the more of it changed."""
         found = [one for part in findings for one in part]
-        return [self._product(ref, score, share, place_of(ref, view), when) for ref, score, share in found]
-
-    def _product(self, ref: TileRef, score: float, share: float, place: Footprint | None, when: When) -> Product:
-        product = product_of(
-            self.package,
-            replace(ref, truth=None),
-            product_id=product_id(ref, self.package.sha256, when.slot),
-            kind="label",
-            label=LABEL,
-            score=score,
-            class_value=self.class_value.get(LABEL, 1.0),
-            slot=when.slot,
-            captured_unix_s=when.captured_unix_s,
-            place=place,
-        )
-        return replace(product, value=product.value * min(1.0, share / 0.25))
+        sha256 = self.package.sha256
+        named = [
+            (replace(ref, truth=None), product_id(ref, sha256, when.slot), LABEL, score) for ref, score, _ in found
+        ]
+        made = tile_products(self.package, named, kind="label", class_value=self.class_value, view=view, when=when)
+        return [
+            replace(product, value=product.value * min(1.0, share / _FULL_SHARE))
+            for product, (_, _, share) in zip(made, found, strict=True)
+        ]
 
 
 def reference_bands(bands: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
