@@ -43,13 +43,19 @@ class LoadedNetwork:
         """The bands that the package wants, in order."""
         return self.package.info.bands
 
+    @property
+    def tile_dtype(self) -> str:
+        """What the package's tiles are."""
+        return self.package.info.input.dtype
+
     def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
         """Infer one batch; a run that fails, or an answer that is none, fails its tiles and nothing else."""
         refs = [tile.ref for tile in tiles]
         if not refs:
             return None, []
         try:
-            raw = self.engine.infer(np.stack([tile.pixels for tile in tiles]))
+            pixels = np.stack([tile.pixels for tile in tiles])
+            raw = self.engine.infer(pixels if pixels.dtype == np.uint8 else np.nan_to_num(pixels))
             return self.reader.read(refs, raw, view)
         except EngineError as error:
             return None, [TileOutcome(ref, "failed", str(error)) for ref in refs]
@@ -136,9 +142,11 @@ class SceneTiles:
         """Return what a right answer is worth, alike for all tiles of a slot."""
         return np.full(len(refs), max(state.value_per_correct, WORTH_MIN))
 
-    def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
+    def read(
+        self, refs: Sequence[TileRef], bands: Sequence[str], tile_dtype: str
+    ) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles that could be read, and an outcome for each that could not."""
-        return self.scenes.read(refs, bands)
+        return self.scenes.read(refs, bands, tile_dtype=tile_dtype)
 
     def view(self, frame_id: str) -> View:
         """Return size and place of a scene."""

@@ -51,7 +51,9 @@ class TileSource(Protocol):
         """Return up to ``count`` windows that the slot offers."""
         ...
 
-    def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
+    def read(
+        self, refs: Sequence[TileRef], bands: Sequence[str], tile_dtype: str
+    ) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles that could be read, and an outcome for each that could not."""
         ...
 
@@ -79,6 +81,11 @@ class Network(Protocol):
     @property
     def bands(self) -> tuple[str, ...]:
         """The bands it wants, in order."""
+        ...
+
+    @property
+    def tile_dtype(self) -> str:
+        """``uint8``, or ``float32`` for physical values."""
         ...
 
     def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
@@ -252,7 +259,7 @@ class SlotLoop:
         findings: list[Any] = []
         outcomes: list[TileOutcome] = []
         for refs in self.batches(self.chosen(state, option, wanted, network.tile_edge_px), option, end_s):
-            tiles, unread = self.source.read(refs, network.bands)
+            tiles, unread = self.source.read(refs, network.bands, network.tile_dtype)
             found, ended = network.answer(tiles, self.source.view)
             self.meter.spend(len(tiles), option.energy_j)
             self.pace.spend(len(tiles), option.time_s)

@@ -90,6 +90,11 @@ class Craftsman:
         return self.loaded.bands
 
     @property
+    def tile_dtype(self) -> str:
+        """See ``Network``."""
+        return self.loaded.tile_dtype
+
+    @property
     def healthy(self) -> bool:
         """Whether it may be chosen."""
         return self.quarantined_slots == 0
@@ -213,7 +218,7 @@ class Fleet:
         self._end_shadow(self.networks[name])
         network = self._load({f"{name} (shadow)": package})
         active = self.networks[name].loaded
-        if (network.tile_edge_px, network.bands) != (active.tile_edge_px, active.bands):
+        if _tiles_of(network) != _tiles_of(active):
             network.engine.close()
             self.hold()
             raise EngineError(
@@ -359,6 +364,10 @@ def _golden_fault(network: LoadedNetwork) -> str:
     except EngineError as error:
         return str(error)
     return ""
+
+
+def _tiles_of(network: LoadedNetwork) -> tuple[int, tuple[str, ...], str]:
+    return network.tile_edge_px, network.bands, network.tile_dtype
 
 
 def _shadow_name(one: Craftsman) -> str:

@@ -63,7 +63,7 @@ class Intake:
     _new: set[str] = field(default_factory=set)
     _reached: Counter[str] = field(default_factory=Counter)
     _shed: list[TileOutcome] = field(default_factory=list)
-    _open: OrderedDict[str, RasterFrame] = field(default_factory=OrderedDict)
+    _open: OrderedDict[tuple[str, str], RasterFrame] = field(default_factory=OrderedDict)
     _frames: dict[str, Waiting] = field(default_factory=dict)
 
     def start(self, last_slot: int) -> None:
@@ -112,14 +112,16 @@ class Intake:
         """Return what a right answer about each window is worth: what the mission says of its frame's cover."""
         return np.array([self.values.get(self._frames[ref.frame_id].cover, 0.0) for ref in refs], dtype=np.float64)
 
-    def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
+    def read(
+        self, refs: Sequence[TileRef], bands: Sequence[str], tile_dtype: str
+    ) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles that could be read, and a failed outcome for each that could not."""
         self._reached.update(self._frames[ref.frame_id].sha256 for ref in refs)
         tiles: list[Tile] = []
         ended: list[TileOutcome] = []
         for run in _runs(refs):
             try:
-                frame = self._frame(run[0].frame_id)
+                frame = self._frame(run[0].frame_id, tile_dtype)
                 positions = choose_bands(frame.bands, bands, frame.frame_id)
             except FrameError as error:
                 ended += [TileOutcome(ref, "failed", str(error)) for ref in run]
@@ -243,11 +245,13 @@ class Intake:
         self.counts["arrived_tile"] += tile
         log.info("frame %s taken on: %d tiles of %s", frame_id, tile, cover)
 
-    def _opened(self, path: Path, frame_id: str) -> RasterFrame:
+    def _opened(self, path: Path, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame:
         section = self.section
         low, high = section.range_low, section.range_high
         value_range = None if low is None or high is None else (low, high)
-        return open_frame(path, frame_id=frame_id, band_names=section.bands, value_range=value_range)
+        return open_frame(
+            path, frame_id=frame_id, band_names=section.bands, value_range=value_range, tile_dtype=tile_dtype
+        )
 
     def _cover(self, frame: RasterFrame) -> str:
         """Return the cover at the frame's middle by the built-in map, or the mission's word where it has no place."""
@@ -264,20 +268,21 @@ class Intake:
                         return "land"
         return self.section.cover or self.covers[0]
 
-    def _frame(self, frame_id: str) -> RasterFrame:
-        if frame_id in self._open:
-            self._open.move_to_end(frame_id)
-            return self._open[frame_id]
+    def _frame(self, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame:
+        key = frame_id, tile_dtype
+        if key in self._open:
+            self._open.move_to_end(key)
+            return self._open[key]
         while len(self._open) >= OPEN_MAX:
             self._open.popitem(last=False)[1].close()
-        frame = self._opened(self.kept / self._frames[frame_id].file, frame_id)
-        self._open[frame_id] = frame
+        frame = self._opened(self.kept / self._frames[frame_id].file, frame_id, tile_dtype)
+        self._open[key] = frame
         return frame
 
     def _drop(self, file: str) -> None:
-        for frame_id in [name for name, frame in self._frames.items() if frame.file == file]:
-            if frame_id in self._open:
-                self._open.pop(frame_id).close()
+        gone = {name for name, frame in self._frames.items() if frame.file == file}
+        for key in [key for key in self._open if key[0] in gone]:
+            self._open.pop(key).close()
         (self.kept / file).unlink(missing_ok=True)
         self.counts["ended_frame"] += 1
 

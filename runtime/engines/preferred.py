@@ -166,7 +166,8 @@ class PreferredEngine:
             want.told(f"no engine of {info.id} could be built: {error} {self.provider} goes on.")
 
     def _behind(self, native: Engine, rest: Sequence[str]) -> EngineChain:
-        openers = [(NATIVE, lambda: native), *((provider, partial(self._open, provider)) for provider in rest)]
+        openers: list[tuple[str, Callable[[], Engine]]] = [(NATIVE, lambda: native)]
+        openers += [(provider, partial(self._open, provider)) for provider in rest]
         return EngineChain(openers, monotonic_s=self._want.monotonic_s)
 
 

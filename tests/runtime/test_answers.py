@@ -45,8 +45,8 @@ def state() -> SlotState:
 
 
 def network_of(package: ModelPackage, engine: object) -> LoadedNetwork:
-    reader = reader_of(make_task(package, engine))  # type: ignore[arg-type]
-    return LoadedNetwork(package=package, engine=engine, reader=reader)  # type: ignore[arg-type]
+    reader = reader_of(make_task(package, engine))
+    return LoadedNetwork(package=package, engine=engine, reader=reader)
 
 
 def picture() -> UInt8Array:
@@ -141,3 +141,13 @@ def test_products_carry_the_slot_and_its_time(make_package: MakePackage) -> None
     found, _ = network.answer(tiles_of(picture()), lambda _: VIEW)
     products = network.reader.products([found], lambda _: VIEW, When(7, 5.0))
     assert {(one.slot, one.captured_unix_s) for one in products} == {(7, 5.0)}
+
+
+def test_values_that_are_missing_from_physical_tiles_are_filled(make_package: MakePackage) -> None:
+    package = package_of(make_package(EDGE_PX), "mask", ("red", "green", "blue"))
+    pixels = np.zeros((3, EDGE_PX, EDGE_PX), dtype=np.float32)
+    pixels[1] = 0.25
+    pixels[0, :4] = np.nan
+    network = network_of(package, BrightestBand())
+    _, outcomes = network.answer([Tile(TileRef("field", 0, 0, EDGE_PX), pixels)], lambda _: VIEW)
+    assert [outcome.outcome for outcome in outcomes] == ["done"]

@@ -39,7 +39,9 @@ class Grey:
     def draw(self, state: SlotState, count: int, edge_px: int) -> list[TileRef]:
         return [TileRef(f"grey-{state.slot}", 0, i * edge_px, edge_px, "Forest") for i in range(count)]
 
-    def read(self, refs: Sequence[TileRef], bands: Sequence[str]) -> tuple[list[Tile], list[TileOutcome]]:
+    def read(
+        self, refs: Sequence[TileRef], bands: Sequence[str], tile_dtype: str
+    ) -> tuple[list[Tile], list[TileOutcome]]:
         bad = {ref for i, ref in enumerate(refs) if self.broken and i % 4 == 0}
         pixels = np.full((len(bands), 4, 4), 128, dtype=np.uint8)
         return [Tile(ref, pixels) for ref in refs if ref not in bad], [TileOutcome(r, "failed", "bad") for r in bad]
@@ -60,6 +62,7 @@ class Forester:
 
     tile_edge_px: int = 4
     bands: tuple[str, ...] = ("red", "green", "blue")
+    tile_dtype: str = "uint8"
     seen: list[int] = field(default_factory=list)
 
     def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
