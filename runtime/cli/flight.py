@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..home import open_package
 from ..progress import Progress
@@ -81,7 +82,12 @@ def replay_trace(trace: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("package", type=click.Path(path_type=Path))
-@click.argument("scene", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("scene", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--chain",
+    type=click.Path(path_type=Path),
+    help="A TOML file of stages, such as dehaze then detect; then all arguments are scenes.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -147,6 +153,7 @@ def replay_trace(trace: Path, as_json: bool) -> None:
 def infer(
     package: Path,
     scene: tuple[Path, ...],
+    chain: Path | None,
     out: Path,
     bands: str | None,
     skip: str,
@@ -163,8 +170,33 @@ def infer(
 
     given |= {"skip": parse_skip(skip), "band_names": tuple(bands.split(",")) if bands else ()}
     given["beside"] = [parse_beside(text) for text in beside]
+    if chain is not None:
+        infer_by_chain(chain, (package, *scene), out, as_json, given)
+        return
+    if not scene:
+        raise click.UsageError("Missing argument 'SCENE...'. Give at least one after the package.")
     runs = make_executor(executor)
     result = infer_scenes(open_package(package), scene, out, executor=runs, progress=Progress(sys.stderr), **given)
+    show(result.summary(), as_json, result.table())
+    if not result.complete:
+        raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
+
+
+def infer_by_chain(chain: Path, scenes: tuple[Path, ...], out: Path, as_json: bool, given: dict[str, Any]) -> None:
+    """Send scenes through a chain; cutting is the chain's own."""
+    from ..pipeline.chaining import infer_chain
+    from ..pipeline.job import InferOptions
+    from ..pipeline.scene import Cutting
+    from ..tasks.chain import Chain
+
+    taken = ("batch", "overlap_px", "skip", "resume")
+    source_of = click.get_current_context().get_parameter_source
+    if stated := [name for name in taken if source_of(name) == ParameterSource.COMMANDLINE]:
+        raise click.UsageError(f"With --chain, {', '.join(stated)} cannot be given: write it into the chain's stages.")
+    cutting = Cutting(workers=given["workers"], fill=given["fill"])
+    told = ("band_names", "value_range", "provider", "isolate", "stac", "preview", "meter")
+    options = InferOptions(cutting=cutting, beside=tuple(given["beside"]), **{name: given[name] for name in told})
+    result = infer_chain(Chain.read(chain), open_package, scenes, out, options=options, progress=Progress(sys.stderr))
     show(result.summary(), as_json, result.table())
     if not result.complete:
         raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..errors import FrameError
 
@@ -98,7 +98,7 @@ def choose_bands(have: Sequence[str], want: Sequence[str], frame_id: str) -> tup
     return tuple(names[canonical_name(name)] for name in want)
 
 
-def _answering(have: Sequence[str]) -> Mapping[str, int]:
+def _answering(have: Sequence[str]) -> dict[str, int]:
     """Every name that a band answers to; one's own name goes before what others might be called."""
     names: dict[str, int] = {}
     plain: dict[str, list[int]] = {}

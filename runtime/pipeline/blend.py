@@ -72,7 +72,8 @@ class Mosaic:
             count = min(row_px - self._row_px, edge)
             weight, present = self._weight[:count], (self._weight[:count] > 0) & ~self._void[:count]
             if present.any():
-                values: FloatArray = self._sum[:, :count] / np.where(weight > 0, weight, 1.0)
+                values = np.zeros_like(self._sum[:, :count])
+                np.divide(self._sum[:, :count], weight, out=values, where=weight > 0)
                 self._put(self._row_px, values, present)
             for rows in (self._sum.swapaxes(0, 1), self._weight, self._void):
                 rows[: edge - count] = rows[count:].copy()

@@ -93,7 +93,9 @@ def write_words(
     height, width = picture.shape[:2]
     top, left = max(min(row_px, height - dots.shape[0]), 0), max(min(col_px, width - dots.shape[1]), 0)
     here = picture[top : top + dots.shape[0], left : left + dots.shape[1]]
-    here[...] = np.where(dots[: here.shape[0], : here.shape[1], None], np.uint8(ink), np.uint8(ground))
+    here[...] = np.where(
+        dots[: here.shape[0], : here.shape[1], None], np.array(ink, dtype=np.uint8), np.array(ground, dtype=np.uint8)
+    )
 
 
 def outline(
@@ -114,7 +116,7 @@ def outline(
 
 def wash(picture: UInt8Array, where: BoolArray, colour: Colour, share: float) -> None:
     """Mix ``share`` of a colour into the pixels that ``where`` marks."""
-    mixed = picture[where].astype(np.float32) * (1 - share) + np.float32(colour) * share
+    mixed = picture[where].astype(np.float32) * (1 - share) + np.array(colour, dtype=np.float32) * share
     picture[where] = np.rint(mixed).astype(np.uint8)
 
 

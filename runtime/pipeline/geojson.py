@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 from exporters.package import PackageInfo
 
@@ -85,3 +86,11 @@ def rfc3339(unix_s: float | None) -> str | None:
     if unix_s is None or math.isnan(unix_s):
         return None
     return datetime.fromtimestamp(unix_s, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def properties_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Properties of a collection's features, one after the other: the writer puts each on a line of its own."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.startswith('{"type": "Feature", '):
+                yield json.loads(line.rstrip().rstrip(","))["properties"]

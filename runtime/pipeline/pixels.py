@@ -55,10 +55,10 @@ class Stored:
             stored = from_levels(values, self.value_range, self.dtype)
             if self.nodata is not None and not math.isnan(self.nodata):
                 stored = _away_from(stored, self.nodata)
-            if self.generated:
-                stored[-1] = values[-1] > 0  # faded in from one tile is made up, too
         else:
             stored = values.astype(self.dtype)
+        if self.generated:
+            stored[-1] = values[-1] > 0  # faded in from one tile is made up, too
         if self.nodata is not None:
             stored[:, ~present] = np.asarray(self.nodata).astype(self.dtype)
         else:
@@ -185,7 +185,7 @@ def pixel_sink(target: Path, frame: PixelFrame, task: ImageTask | MapTask, overl
 
 def _stored(frame: PixelFrame, task: ImageTask | MapTask) -> Stored:
     if isinstance(task, MapTask):
-        return Stored("map", "float32", math.nan, None, False)
+        return Stored("map", "float32", math.nan, None, task.band_names[-1] == GENERATED)
     if task.is_mask:
         return Stored("mask", "uint8", MASK_NODATA, None, False)
     if frame.value_range is None and frame.dtype != "uint8":
@@ -199,13 +199,12 @@ def _stored(frame: PixelFrame, task: ImageTask | MapTask) -> Stored:
 
 def _layout(frame: PixelFrame, task: ImageTask | MapTask, stored: Stored) -> Layout:
     if isinstance(task, MapTask):
-        info = task.package.info
-        names = [info.task] if task.bands == 1 else [f"{info.task}_{number}" for number in range(1, task.bands + 1)]
-        units = [info.output.unit] * task.bands
-        return Layout(bands=task.bands, dtype="float32", nodata=math.nan, names=names, units=units)
+        units = ["" if name == GENERATED else task.package.info.output.unit for name in task.band_names]
+        levels = frame.value_range or ((0.0, 255.0) if frame.dtype == "uint8" else None)
+        tags = _range_tag(levels if stored.generated else None)  # others are not in the scene's values
+        return Layout(bands=task.bands, dtype="float32", nodata=math.nan, names=task.band_names, units=units, tags=tags)
     if stored.kind == "mask":
         return Layout(bands=1, nodata=MASK_NODATA, resampling="nearest")
-    tags = {} if stored.value_range is None else {RANGE_TAG: "{!r},{!r}".format(*stored.value_range)}
     alike = set(frame.physical.scale), set(frame.physical.offset)
     scales = [*alike[0]] * task.bands if len(alike[0]) == 1 else []
     offsets = [*alike[1]] * task.bands if len(alike[1]) == 1 else []
@@ -216,8 +215,12 @@ def _layout(frame: PixelFrame, task: ImageTask | MapTask, stored: Stored) -> Lay
         names=task.band_names,
         scales=scales,
         offsets=offsets,
-        tags=tags,
+        tags=_range_tag(stored.value_range),
     )
+
+
+def _range_tag(levels: tuple[float, float] | None) -> dict[str, str]:
+    return {} if levels is None else {RANGE_TAG: f"{levels[0]!r},{levels[1]!r}"}
 
 
 def _away_from(stored: NDArray[Any], nodata: float) -> NDArray[Any]:

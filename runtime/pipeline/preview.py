@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..gdal import gdal_errors, one_line
 from ..records import FloatArray, UInt8Array
 from .drawing import COLOURS, Colour, heat, outline, wash, write_words
 from .files import whole_path
+from .geojson import properties_of
 
 LONGEST_PX = 1600
 _MOST_WORDS = 400
@@ -145,7 +145,7 @@ def _draw_map(picture: UInt8Array, path: Path, unit: str) -> None:
 def _draw_features(picture: UInt8Array, path: Path, shrink: float) -> None:
     counts: Counter[str] = Counter()
     numbers: dict[str, int] = {}
-    for feature in _features(path):
+    for feature in properties_of(path):
         name, number = str(feature["class"]), int(feature["class_id"])
         numbers[name] = number
         counts[name] += 1
@@ -160,14 +160,6 @@ def _draw_features(picture: UInt8Array, path: Path, shrink: float) -> None:
                 write_words(picture, round(top) + down, round(left) + right_by, text, colour, scale=1)
     ranked = [(f"{name} {count}", _colour(numbers[name])) for name, count in counts.most_common(12)]
     _draw_legend(picture, ranked)
-
-
-def _features(path: Path) -> Iterator[dict[str, Any]]:
-    """Properties of each feature: the writer puts one on a line, so that no collection is held."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.startswith('{"type": "Feature", '):
-                yield json.loads(line.rstrip().rstrip(","))["properties"]
 
 
 def _draw_legend(picture: UInt8Array, entries: Sequence[tuple[str, Colour]]) -> None:

@@ -1,7 +1,8 @@
 """Answers that are physical values per pixel: anomaly scores, heights.
 
 Output kind ``map``: (n, channels, edge, edge) float32 in the unit that the package states. Where the task is
-``anomaly``, connected pixels at or above the package's ``min_score`` are regions.
+``anomaly``, connected pixels at or above the package's ``min_score`` are regions. A network that makes pixels up (task
+``declouded``) marks them with more than one half in its last channel.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from exporters.package import ModelPackage
 
 from ..engines.engine import Engine
 from ..errors import EngineError
+from ..frames.bands import GENERATED
 from ..records import FloatArray, Product, TileOutcome, TileRef
 from .answer import finite_outcomes, tile_products
 from .classify import product_id
+from .image import GENERATING
 
 if TYPE_CHECKING:
     from ..answers import ViewOf, When
@@ -46,6 +49,14 @@ class MapTask:
         return self.package.info.answer_shape[0]
 
     @property
+    def band_names(self) -> tuple[str, ...]:
+        """Of the map that comes out; ``generated`` marks made-up pixels with 1."""
+        info = self.package.info
+        if info.task in GENERATING:
+            return (*info.bands[: self.bands - 1], GENERATED)
+        return (info.task,) if self.bands == 1 else tuple(f"{info.task}_{n}" for n in range(1, self.bands + 1))
+
+    @property
     def label(self) -> str:
         """What its findings are called."""
         info = self.package.info
@@ -61,7 +72,12 @@ class MapTask:
 
         Raises ``EngineError`` for answers of another shape.
         """
-        return raw, finite_outcomes(self.engine.name, self.package.info, refs, raw)
+        outcomes = finite_outcomes(self.engine.name, self.package.info, refs, raw)
+        if self.band_names[-1] != GENERATED:
+            return raw, outcomes
+        values = raw.copy()
+        values[:, -1] = raw[:, -1] > 0.5
+        return values, outcomes
 
     def score(self, peak: float) -> float:
         """How sure a finding with this highest value is, 0..1: one half at ``min_score``, more above."""
