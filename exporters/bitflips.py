@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class FlipReport:
 
 def inject_flips(
     package: ModelPackage,
-    witnesses: NDArray[np.uint8],
+    witnesses: NDArray[Any],
     *,
     flips: int = 1000,
     seed: int = 0,
@@ -76,10 +77,10 @@ def inject_flips(
 
 def _outcome(
     damaged: bytes,
-    tiles: NDArray[np.uint8],
+    tiles: NDArray[Any],
     expected: NDArray[np.float32],
     mismatch: Callable[[NDArray[np.float32]], str | None],
-    witnesses: NDArray[np.uint8],
+    witnesses: NDArray[Any],
     before: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     try:

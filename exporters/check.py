@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .datasets import Chips
+from .course_tiles import package_tiles
+from .datasets import Chips, read_chips
 from .errors import PackageError
 from .lint import NOT_BUILT, lint
-from .measure import ACTIVE_POWER_W, BATCHES, accuracy_of, profile_on_cpu
-from .onnx_cpu import inferrer
+from .measure import ACTIVE_POWER_W, BATCHES, accuracy_of, is_labelled, profile_on_cpu
+from .onnx_cpu import batch_for, inferrer
 from .package import ModelPackage, Trust, load_package
 from .records import Profile, Proof, check_envelope
 from .stored_proof import ANSWERS, rerun, rerun_on_golden
+from .tiles import Tiles
 
 Progress = Callable[[str], None]
 
@@ -40,7 +42,7 @@ class CheckResult:
     proof: Proof | None = None
     """The proof run again on all its tiles; None without ``test``, or for a package that holds no source answers."""
     accuracy: float | None = None
-    """Measured again on ``test``."""
+    """Measured again on ``test``, where its tiles have labels."""
 
 
 def check_package(
@@ -48,7 +50,7 @@ def check_package(
     *,
     trust: Trust,
     allow_unsigned: bool = False,
-    test: Chips | None = None,
+    test: Chips | Tiles | None = None,
     progress: Progress = lambda line: None,
 ) -> CheckResult:
     """Verify signature, hashes, graphs and golden tiles, and with ``test`` run the proof again.
@@ -61,7 +63,7 @@ def check_package(
     engines = ("cpu", *(variant.engine for variant in package.info.variants))
     models = {engine: _checked(package, engine) for engine in engines}
     progress(f"{len(package.golden.tiles)} golden tiles on {len(engines)} graphs")
-    batch = min(32, package.info.input.max_batch)
+    batch = min(batch_for(package.golden.tiles.shape), package.info.input.max_batch)
     answers = {engine: inferrer(package.read_onnx(engine), batch=batch)(package.golden.tiles) for engine in engines}
     for engine, found in answers.items():
         if reason := package.golden_for(engine).mismatch(found):
@@ -83,6 +85,12 @@ def check_package(
     return result if test is None else _with_proof(package, result, test, engines, progress)
 
 
+def tiles_of(path: Path, data: Path, *, trust: Trust) -> Chips | Tiles:
+    """The tiles of ``data`` that the proof of the package needs: those of its network's course, else test chips."""
+    found = package_tiles(load_package(path, trust=trust, allow_unsigned=True).info, data, "test")
+    return read_chips(data, "test") if found is None else found
+
+
 def _checked(package: ModelPackage, engine: str) -> tuple[int, int]:
     """Opset and number of nodes of a valid graph."""
     import onnx
@@ -98,13 +106,15 @@ def _checked(package: ModelPackage, engine: str) -> tuple[int, int]:
 
 
 def _with_proof(
-    package: ModelPackage, result: CheckResult, test: Chips, engines: Sequence[str], progress: Progress
+    package: ModelPackage, result: CheckResult, test: Chips | Tiles, engines: Sequence[str], progress: Progress
 ) -> CheckResult:
     progress(f"the proof again, on {len(test)} tiles")
     if ANSWERS in package.sums:
         proofs = [rerun(package, test, engine) for engine in engines]
         result = replace(result, proof=proofs[0])
-    infer = inferrer(package.read_onnx(), batch=min(32, package.info.input.max_batch))
+    if not is_labelled(test, package.info):
+        return result
+    infer = inferrer(package.read_onnx(), batch=min(batch_for(test.pixels.shape), package.info.input.max_batch))
     answers = infer(test.pixels)
     stated, found = package.profile.accuracy, accuracy_of(answers, answers, test, package.info)
     if found.metric == stated.metric and found.n == stated.n and abs(found.value - stated.value) > 2.5 / found.n:

@@ -11,6 +11,7 @@ from .checkpoint import Checkpoint
 from .foreign import count_graph_macs, count_params
 from .records import InputSpec, OutputSpec, PackageInfo, Thresholds
 from .registry import title_of
+from .settings import GSD_RANGE_M
 from .subject import Foreign
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Told(Protocol):
         ...
 
     @property
-    def gsd_range_m(self) -> tuple[float, float]:
+    def gsd_range_m(self) -> tuple[float, float] | None:
         """Ground sample distances that it is good for."""
         ...
 
@@ -63,20 +64,24 @@ class Told(Protocol):
         ...
 
 
-def describe_checkpoint(checkpoint: Checkpoint, package_id: str, told: Told) -> PackageInfo:
-    """A checkpoint of a zoo network, or of a module of one's own."""
+def describe_checkpoint(
+    checkpoint: Checkpoint, package_id: str, told: Told, output: OutputSpec, task: str, source: nn.Module
+) -> PackageInfo:
+    """A checkpoint of a zoo network, or of a module of one's own. ``source``: the module that was traced."""
     network: nn.Module = checkpoint.build()
+    edge = checkpoint.edge_px
     return _info(
         told,
+        task=task,
         id=package_id,
         title=title_of(checkpoint.network),
         network=checkpoint.network,
         params=sum(parameter.numel() for parameter in network.parameters()),
-        gmacs=graph.count_macs(network, edge_px=checkpoint.edge_px, bands=len(checkpoint.mean)) / 1e9,
+        gmacs=graph.count_macs(source, edge_px=edge, bands=len(checkpoint.mean), dtype=checkpoint.dtype) / 1e9,
         weights_dtype=told.weights_dtype,
         classes=checkpoint.classes,
-        input=InputSpec(name=graph.INPUT, tile_edge_px=checkpoint.edge_px, bands=told.bands),
-        output=OutputSpec(name=graph.OUTPUT),
+        input=InputSpec(name=graph.INPUT, dtype=checkpoint.dtype, tile_edge_px=edge, bands=told.bands),
+        output=output,
         training={**checkpoint.notes, "size": checkpoint.size, "switches": checkpoint.switches},
     )
 
@@ -86,6 +91,7 @@ def describe_foreign(subject: Foreign, package_id: str, told: Told) -> PackageIn
     return _info(
         told,
         id=package_id,
+        task=_TASKS[subject.kind],
         title=subject.name,
         network=f"{subject.name}.onnx",
         params=count_params(subject.model),
@@ -107,9 +113,8 @@ def versions() -> dict[str, str]:
 def _info(told: Told, *, output: OutputSpec, **known: Any) -> PackageInfo:
     return PackageInfo(
         version=told.version,
-        task=_TASKS[output.kind],
         precision="float32",
-        gsd_range_m=told.gsd_range_m,
+        gsd_range_m=told.gsd_range_m or GSD_RANGE_M,
         output=output,
         thresholds=Thresholds(min_score=told.min_score),
         licence=told.licence,

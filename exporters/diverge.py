@@ -25,7 +25,7 @@ class LayerDifference:
 
 
 def first_divergence(
-    source: bytes, target: bytes, tiles: NDArray[np.uint8], *, relative: float = 1e-3
+    source: bytes, target: bytes, tiles: NDArray[Any], *, relative: float = 1e-3
 ) -> LayerDifference | None:
     """The first layer that both graphs name whose outputs differ by more than ``relative``, or None.
 
@@ -37,7 +37,7 @@ def first_divergence(
     return None
 
 
-def layer_differences(source: bytes, target: bytes, tiles: NDArray[np.uint8]) -> list[LayerDifference]:
+def layer_differences(source: bytes, target: bytes, tiles: NDArray[Any]) -> list[LayerDifference]:
     """Every layer that both graphs name, in the order of computation, with how far they are apart."""
     import onnx
 
@@ -58,7 +58,7 @@ def _relative(here: NDArray[Any], there: NDArray[Any]) -> float:
     return float(np.max(np.abs(here.astype(np.float64) - there.astype(np.float64)), initial=0.0)) / scale
 
 
-def _outputs(model: ModelProto, names: list[str], tiles: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+def _outputs(model: ModelProto, names: list[str], tiles: NDArray[Any]) -> dict[str, NDArray[Any]]:
     import onnx
 
     probed = onnx.ModelProto()
@@ -73,7 +73,7 @@ def _outputs(model: ModelProto, names: list[str], tiles: NDArray[np.uint8]) -> d
 
 
 def first_divergence_from_torch(
-    network: nn.Module, target: bytes, tiles: NDArray[np.uint8], *, relative: float = 1e-3
+    network: nn.Module, target: bytes, tiles: NDArray[Any], *, relative: float = 1e-3
 ) -> LayerDifference | None:
     """The first convolution or linear layer, in order of execution, whose output in the graph is not torch's."""
     import onnx
@@ -90,7 +90,7 @@ def first_divergence_from_torch(
     return None
 
 
-def _torch_outputs(network: nn.Module, tiles: NDArray[np.uint8]) -> list[tuple[str, NDArray[Any]]]:
+def _torch_outputs(network: nn.Module, tiles: NDArray[Any]) -> list[tuple[str, NDArray[Any]]]:
     import torch
 
     seen: list[tuple[str, NDArray[Any]]] = []

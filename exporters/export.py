@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from importlib import metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import graph
-from .checkpoint import Checkpoint
+from .checkpoint import RGB, Checkpoint
+from .course_tiles import course_for, zoo_checkpoint
 from .datasets import Chips, read_chips, read_tiles
 from .describing import describe_checkpoint, describe_foreign
 from .diverge import first_divergence_from_torch
@@ -23,22 +20,34 @@ from .engine_graphs import TENSORRT, Made, Request, make_graphs
 from .errors import ExportError
 from .keys import key_id
 from .lint import report
-from .measure import profile_on_cpu
-from .onnx_cpu import Infer, inferrer, version
-from .package import Golden, ModelPackage, load_package, npy, write_package
-from .prove import ROUNDED_WEIGHTS, SAME_WEIGHTS, prove, torch_answers
-from .records import PackageInfo, Profile, ProfileEntry, Proof, Variant, check_envelope
+from .measure import profile_on_cpu, stated_accuracy
+from .onnx_cpu import Infer, batch_for, inferrer, version
+from .package import Golden, ModelPackage, further_files, load_package, npy, write_package
+from .prove import MIN_TILES, ROUNDED_WEIGHTS, SAME_WEIGHTS, prove, span_of, torch_answers
+from .records import Accuracy, PackageInfo, Profile, ProfileEntry, Proof, Variant, check_envelope
 from .sbom import sbom
 from .settings import ExportSettings
+from .source import (
+    companions_of,
+    deployed_network,
+    onnx_of,
+    output_spec,
+    package_id,
+    task_of,
+    trained_network,
+    weights_sha256,
+)
 from .stac import stac_item
 from .stored_proof import proof_files
 from .subject import Foreign, open_source, refuse_mix_up
+from .tiles import Tiles
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from torch import nn
 
 VARIANT, VARIANT_EXPECTED, SBOM = "model.tensorrt.onnx", "golden/expected.tensorrt.npy", "sbom.json"
+GOLDEN_BYTE = 4 << 20
 INT8_TOLERANCE, HALF_TOLERANCE = 0.1, 0.02
 """How far golden answers may move between processors: rounding of integers, or of float16, differs among them."""
 Progress = Callable[[str], None]
@@ -53,6 +62,10 @@ class Draft:
     proofs: tuple[Proof, ...]
     source_sha256: str
     answers: NDArray[np.float32]
+    stated: Accuracy | None = None
+    """What the course measured, where the test tiles have no labels."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Its companions."""
 
 
 def export_network(
@@ -66,20 +79,30 @@ def export_network(
     replace_existing: bool = False,
     progress: Progress = lambda line: None,
     edge_px: int = 64,
+    course: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> ModelPackage:
     """Export what ``source`` names as the package folder ``out``, proven on the test chips of ``dataset``.
 
     ``source`` and ``given`` are those of ``subject.open_source``. ``name`` guards against a mix-up: it must be the
     network of a checkpoint (None: take its word), and says of what a bare state dict is. INT8 takes its ranges from
-    the train chips. A folder without classes.txt is cut into unlabelled tiles of ``edge_px``. Raises CheckpointError,
-    DatasetError, ExportError (no proof) or PackageError; nothing is written then.
+    the train chips. A folder without classes.txt is cut into unlabelled tiles of ``edge_px``. Where the network has a
+    deploy function, its course reads the tiles, with the settings it was trained with and over them ``course``.
+    Raises CheckpointError, DatasetError, ExportError (no proof) or PackageError; nothing is written then.
     """
     settings = settings or ExportSettings()
     refuse_mix_up(str(source), name)
-    test = _read(dataset, "test", edge_px, settings)
-    subject = open_source(str(source), test, network=name, **given)
-    calibration = _read(dataset, "train", edge_px, settings) if settings.precision == "int8" else None
+    int8 = settings.precision == "int8"
+    taught = zoo_checkpoint(str(source))
+    if taught is not None:
+        course = course_for(taught, dataset, **dict(course or {}))
+        subject: Checkpoint | Foreign = taught
+        test: Chips | Tiles = course.tiles("test")
+        calibration: Chips | Tiles | None = course.tiles("train") if int8 else None
+    else:
+        test = _read(dataset, "test", edge_px, settings)
+        subject = open_source(str(source), test, network=name, **given)
+        calibration = _read(dataset, "train", edge_px, settings) if int8 else None
     export = export_foreign if isinstance(subject, Foreign) else export_checkpoint
     return export(
         subject,  # type: ignore[arg-type]
@@ -95,43 +118,57 @@ def export_network(
 
 def export_checkpoint(
     checkpoint: Checkpoint,
-    test: Chips,
+    test: Chips | Tiles,
     out: Path,
     key: Ed25519PrivateKey | None,
     *,
     settings: ExportSettings | None = None,
-    calibration: Chips | None = None,
+    calibration: Chips | Tiles | None = None,
+    companions: Mapping[Any, bytes] | None = None,
     replace_existing: bool = False,
     progress: Progress = lambda line: None,
 ) -> ModelPackage:
-    """Export weights that are in memory; see ``export_network``."""
-    settings = settings or ExportSettings()
+    """Export weights that are in memory, proven on ``test``; see ``export_network``.
+
+    Without labels, fewer tiles than ``settings.proof_tiles`` prove it too, and the profile says so; the accuracy is
+    then the course's own, from its test data. ``companions``: further files by name or ``Companion``, beside those that
+    the network's own ``companions`` function makes.
+    """
+    settings = (settings or ExportSettings()).resolved(checkpoint)
+    if not test.classes:
+        settings = replace(settings, proof_tiles=min(settings.proof_tiles, len(test)))
     _check_fit(checkpoint, test, settings)
     progress("1/6 fusing and tracing (5 to 20 s)")
     source = deployed_network(checkpoint, settings.weights_dtype)
+    answers = torch_answers(source, test.pixels)
+    output = output_spec(checkpoint, answers)
     model = onnx_of(source, checkpoint, settings)
     progress(f"2/6 proving on {len(test)} tiles")
-    answers = torch_answers(source, test.pixels)
     proofs = prove_export(checkpoint, source, answers, model, test, min_tiles=settings.proof_tiles)
-    info = describe_checkpoint(checkpoint, package_id(checkpoint, settings), settings)
-    draft = Draft(info, model, proofs, weights_sha256(checkpoint), answers)
+    name, task = package_id(checkpoint, settings), task_of(checkpoint)
+    info = describe_checkpoint(checkpoint, name, settings, output, task, source)
+    more = further_files({**companions_of(checkpoint), **dict(companions or {})})
+    info = replace(info, companions=tuple(more))
+    files = {companion.file: content for companion, content in more.items()}
+    stated = None if test.classes else stated_accuracy(checkpoint, info)
+    draft = Draft(info, model, proofs, weights_sha256(checkpoint), answers, stated=stated, files=files)
     return _finish(draft, test, calibration, settings, progress).write(out, key, replace_existing)
 
 
 def export_foreign(
     subject: Foreign,
-    test: Chips,
+    test: Chips | Tiles,
     out: Path,
     key: Ed25519PrivateKey | None,
     *,
     settings: ExportSettings | None = None,
-    calibration: Chips | None = None,
+    calibration: Chips | Tiles | None = None,
     replace_existing: bool = False,
     progress: Progress = lambda line: None,
 ) -> ModelPackage:
     """Make a package around somebody else's graph; the source of its proof is the graph as it came."""
-    settings = settings or ExportSettings()
-    batch = min(32, subject.max_batch)
+    settings = (settings or ExportSettings()).resolved()
+    batch = min(batch_for(test.pixels.shape), subject.max_batch)
     progress("1/6 simplifying")
     answers = inferrer(subject.model.SerializeToString(), batch=batch)(test.pixels)
     info = describe_foreign(subject, settings.id or subject.name, settings)
@@ -173,7 +210,7 @@ class _Finished:
 
 
 def _finish(
-    draft: Draft, test: Chips, calibration: Chips | None, settings: ExportSettings, progress: Progress
+    draft: Draft, test: Chips | Tiles, calibration: Chips | Tiles | None, settings: ExportSettings, progress: Progress
 ) -> _Finished:
     progress("3/6 making the graph of each engine")
     request = Request(
@@ -184,14 +221,16 @@ def _finish(
         calibration_tiles=settings.calibration_tiles,
         max_damage=settings.max_damage,
         methods=settings.calibration_methods,
+        stated=draft.stated,
     )
     made = make_graphs(draft.model, request, test, calibration, progress)
     progress(f"4/6 measuring time ({100 * made.accuracy.value:.1f} % {made.accuracy.metric})")
     entries, notes = _profile(draft, made, test, settings, progress)
+    notes = (*notes, *_about_tiles(test, draft))
     profile = Profile(accuracy=made.accuracy, measurements=entries, notes=notes)
     check_envelope(profile)
     progress("5/6 checking TensorRT's rules, choosing golden tiles")
-    index = golden_index(test, settings.golden_per_class)
+    index = golden_index(test, settings.golden_per_class, tile_byte=test.pixels[0].nbytes + draft.answers[0].nbytes)
     golden = _golden(made.main, test, index, draft.info, settings)
     variants, more = _variant(made, golden, draft.info, settings)
     info = replace(
@@ -213,11 +252,22 @@ def _finish(
         licence=info.licence,
     )
     progress("6/6 writing")
-    return _Finished(made.main, info, profile, golden, {**more, **proof_files(draft.answers, test), SBOM: bill})
+    files = {**draft.files, **more, **proof_files(draft.answers, test), SBOM: bill}
+    return _Finished(made.main, info, profile, golden, files)
+
+
+def _about_tiles(test: Chips | Tiles, draft: Draft) -> tuple[str, ...]:
+    """What a reader of the profile should know of its proof and of its accuracy."""
+    few = f"Proven on {len(test)} real tiles: there were no more. {MIN_TILES} are usual."
+    notes = (few,) if len(test) < MIN_TILES and not test.classes else ()
+    figures = draft.info.training.get("test")
+    if draft.stated is None or not figures:
+        return notes
+    return (*notes, "On the course's test data: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
 
 
 def _profile(
-    draft: Draft, made: Made, test: Chips, settings: ExportSettings, progress: Progress
+    draft: Draft, made: Made, test: Chips | Tiles, settings: ExportSettings, progress: Progress
 ) -> tuple[tuple[ProfileEntry, ...], tuple[str, ...]]:
     """Times of the graph that ships; for INT8 also, in the same run, how it stands against the float graph."""
     most = draft.info.input.max_batch
@@ -244,23 +294,25 @@ def _profile(
     return entries, (f"INT8 is {word} than float32 on this CPU: {speed:.2f} times its speed at batch {middle}.",)
 
 
-def golden_index(test: Chips, per_class: int) -> NDArray[np.int64]:
-    """The first chips of each class; the first ten a class-count's worth where there are no labels."""
+def golden_index(test: Chips | Tiles, per_class: int, *, tile_byte: int = 0) -> NDArray[np.int64]:
+    """The first chips of each class; where there are no labels the first ten times as many, within 4 MB."""
     if not test.classes:
-        return np.arange(min(len(test), 10 * per_class))
+        most = max(1, GOLDEN_BYTE // max(tile_byte, 1))
+        return np.arange(min(len(test), 10 * per_class, most))
     return np.concatenate([np.flatnonzero(test.labels == label)[:per_class] for label in range(len(test.classes))])
 
 
 def _golden(
-    content: bytes, test: Chips, index: NDArray[np.int64], info: PackageInfo, settings: ExportSettings
+    content: bytes, test: Chips | Tiles, index: NDArray[np.int64], info: PackageInfo, settings: ExportSettings
 ) -> Golden:
-    infer: Infer = inferrer(content, batch=min(32, info.input.max_batch))
+    infer: Infer = inferrer(content, batch=min(batch_for(test.pixels.shape), info.input.max_batch))
     tolerance_abs = settings.golden_tolerance_abs
     if settings.precision == "int8":
         tolerance_abs = INT8_TOLERANCE
-    scale = {"image": 255.0, "boxes": float(info.input.tile_edge_px)}.get(info.output.kind, 1.0)
-    tiles = np.ascontiguousarray(test.pixels[index])
-    return Golden(tiles, infer(tiles), tolerance_abs * scale)
+    tiles, kind = np.ascontiguousarray(test.pixels[index]), info.output.kind
+    expected = infer(tiles)
+    scale = float(info.input.tile_edge_px) if kind == "boxes" else span_of(expected, kind)
+    return Golden(tiles, expected, tolerance_abs * scale, values_alone=kind == "embedding")
 
 
 def _variant(
@@ -268,7 +320,7 @@ def _variant(
 ) -> tuple[tuple[Variant, ...], dict[str, bytes]]:
     if made.variant is None or made.variant_accuracy is None:
         return (), {}
-    expected = inferrer(made.variant, batch=min(32, info.input.max_batch))(golden.tiles)
+    expected = inferrer(made.variant, batch=min(batch_for(golden.tiles.shape), info.input.max_batch))(golden.tiles)
     int8 = settings.precision == "int8"
     variant = Variant(
         engine=TENSORRT,
@@ -286,19 +338,19 @@ def prove_export(
     source: nn.Module,
     source_answers: NDArray[np.float32],
     model: bytes,
-    test: Chips,
+    test: Chips | Tiles,
     *,
     min_tiles: int,
 ) -> tuple[Proof, ...]:
     """As trained against the source of the graph (rounding), and that source against the graph (parity)."""
-    trained = graph.with_normalisation(checkpoint.build(), checkpoint.mean, checkpoint.std)
+    trained = trained_network(checkpoint)
     names = ("pytorch as trained", "pytorch as stored", f"onnxruntime {version()} cpu")
-    rounding = prove(
-        torch_answers(trained, test.pixels), source_answers, names=names[:2], bar=ROUNDED_WEIGHTS, min_tiles=min_tiles
-    )
-    answers = inferrer(model)(test.pixels)
+    more: dict[str, Any] = {"min_tiles": min_tiles, "kind": checkpoint.kind}
+    as_trained = torch_answers(trained, test.pixels)
+    rounding = prove(as_trained, source_answers, names=names[:2], bar=ROUNDED_WEIGHTS, **more)
+    answers = inferrer(model, batch=batch_for(test.pixels.shape))(test.pixels)
     try:
-        parity = prove(source_answers, answers, names=names[1:], bar=SAME_WEIGHTS, min_tiles=min_tiles)
+        parity = prove(source_answers, answers, names=names[1:], bar=SAME_WEIGHTS, **more)
     except ExportError as error:
         found = first_divergence_from_torch(source, model, test.pixels[:4])
         where = "no layer alone is off" if found is None else f"{found.layer}, by {found.relative:.2g} of its range"
@@ -306,64 +358,22 @@ def prove_export(
     return rounding, parity
 
 
-def deployed_network(checkpoint: Checkpoint, weights_dtype: str) -> nn.Module:
-    """The source of the proof: batch norms fused, weights rounded to what is stored, normalisation inside."""
-    fused = graph.fuse_batch_norms(checkpoint.build())
-    if weights_dtype == "float16":
-        fused = graph.round_weights(fused)
-    elif weights_dtype != "float32":
-        raise ExportError(f"Weights cannot be stored as {weights_dtype!r}. Use 'float16' or 'float32'.")
-    return graph.with_normalisation(fused, checkpoint.mean, checkpoint.std)
-
-
-def onnx_of(source: nn.Module, checkpoint: Checkpoint, settings: ExportSettings) -> bytes:
-    """The graph of a deployed network, with its weights as they are stored and its description inside."""
-    model = graph.simplify(graph.trace(source, edge_px=checkpoint.edge_px, bands=len(checkpoint.mean)))
-    if settings.weights_dtype == "float16":
-        model = graph.store_weights_as_half(model)
-    properties = {
-        "id": package_id(checkpoint, settings),
-        "version": str(settings.version),
-        "network": checkpoint.network,
-        "task": "classification",
-        "classes": json.dumps(checkpoint.classes),
-        "bands": json.dumps(settings.bands),
-        "weights_dtype": settings.weights_dtype,
-        "licence": settings.licence,
-        "torch": metadata.version("torch"),
-    }
-    return graph.serialise(graph.with_metadata(model, properties))
-
-
-def package_id(checkpoint: Checkpoint, settings: ExportSettings) -> str:
-    """The given id, or one made of the data set and the network."""
-    return settings.id or "eurosat-" + re.sub(r"[^a-z0-9]+", "-", checkpoint.network.lower())
-
-
-def weights_sha256(checkpoint: Checkpoint) -> str:
-    """The hash of the weights by name, whatever file they came in."""
-    digest = hashlib.sha256()
-    for name in sorted(checkpoint.state_dict):
-        digest.update(name.encode())
-        digest.update(checkpoint.state_dict[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _read(dataset: Path, split: str, edge_px: int, settings: ExportSettings) -> Chips:
     if (dataset / "classes.txt").is_file():
         return read_chips(dataset, split)
-    return read_tiles(dataset, split, edge_px=edge_px, bands=len(settings.bands))
+    return read_tiles(dataset, split, edge_px=edge_px, bands=len(settings.bands or RGB))
 
 
-def _check_fit(checkpoint: Checkpoint, test: Chips, settings: ExportSettings) -> None:
-    if test.classes != checkpoint.classes:
+def _check_fit(checkpoint: Checkpoint, test: Chips | Tiles, settings: ExportSettings) -> None:
+    if test.classes and checkpoint.kind == "probabilities" and test.classes != checkpoint.classes:
         raise ExportError(
             f"The test chips know {len(test.classes)} classes {test.classes}, the checkpoint "
             f"{len(checkpoint.classes)} {checkpoint.classes}. Use the data set it was trained on."
         )
     shape = (len(checkpoint.mean), checkpoint.edge_px, checkpoint.edge_px)
-    if test.pixels.shape[1:] != shape or len(settings.bands) != shape[0]:
+    fits = test.pixels.shape[1:] == shape and test.pixels.dtype == checkpoint.dtype
+    if not fits or len(settings.bands) != shape[0]:
         raise ExportError(
-            f"The test chips are {test.pixels.shape[1:]} with bands {settings.bands}, the checkpoint needs {shape}. "
-            "Use chips of that size and name its bands."
+            f"The test chips are {test.pixels.shape[1:]} of {test.pixels.dtype} with bands {settings.bands}, the "
+            f"checkpoint needs {shape} of {checkpoint.dtype}. Use chips of that size and name its bands."
         )

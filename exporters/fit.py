@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ def fit_network(
     given = {key: value for key, value in settings.items() if key in TRAINING_FIELDS}
     course = course_of(name, data, size=size, seed=seed, cache=out.parent / "chips", **settings)
     recipe: Mapping[str, Any] = getattr(course, "recipe", {})
-    return fit_course(course, Training(**{**recipe, **given, "seed": seed}), out, resume=resume, progress=progress)
+    own = {key: value for key, value in settings.items() if key not in TRAINING_FIELDS}
+    notes = {"course": json.loads(json.dumps(own, default=str))}
+    training = Training(**{**recipe, **given, "seed": seed})
+    return fit_course(course, training, out, resume=resume, notes=notes, progress=progress)
 
 
 def course_of(

@@ -26,8 +26,13 @@ INPUT, OUTPUT = "tiles", "probabilities"
 _HALF_MIN_SIZE = 256  # smaller tensors (biases, normalisation) stay in float32: nothing to gain
 
 
-def with_normalisation(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
-    """The network as it ships: (n, bands, rows, cols) uint8 in, (n, classes) float32 probabilities out."""
+def with_normalisation(
+    network: nn.Module, mean: Sequence[float], std: Sequence[float], *, full_scale: float = 255.0
+) -> nn.Module:
+    """The network as it ships: (n, bands, rows, cols) tiles in, (n, classes) float32 probabilities out.
+
+    ``mean`` and ``std`` are shares of ``full_scale``, the largest value of a tile; 1 where they are in its own units.
+    """
     import torch
 
     class Deployed(torch.nn.Module):
@@ -38,7 +43,7 @@ def with_normalisation(network: nn.Module, mean: Sequence[float], std: Sequence[
             super().__init__()
             self.network = network
             deviation = torch.tensor(std, dtype=torch.float32)[:, None, None]
-            self.register_buffer("scale", 1.0 / (255.0 * deviation))
+            self.register_buffer("scale", 1.0 / (full_scale * deviation))
             self.register_buffer("offset", -torch.tensor(mean, dtype=torch.float32)[:, None, None] / deviation)
 
         def forward(self, tiles: torch.Tensor) -> torch.Tensor:
@@ -83,31 +88,43 @@ def round_weights(network: nn.Module) -> nn.Module:
     rounded = copy.deepcopy(network)
     with torch.no_grad():
         for name, weight in rounded.named_parameters():
-            if weight.numel() >= _HALF_MIN_SIZE:
+            if weight.numel() >= _HALF_MIN_SIZE and weight.is_floating_point():
                 weight.copy_(weight.half().float())
                 if not bool(torch.isfinite(weight).all()):
                     raise ExportError(f"{name} exceeds the range of float16. Export with weights_dtype='float32'.")
     return rounded
 
 
-def trace(network: nn.Module, *, edge_px: int, bands: int, max_batch: int = 256) -> ModelProto:
-    """The graph of a deployed network, opset 18, with the batch as its only dynamic axis."""
+def trace(
+    network: nn.Module, *, edge_px: int, bands: int, max_batch: int = 256, dtype: str = "uint8", output: str = OUTPUT
+) -> ModelProto:
+    """The graph of a deployed network, opset 18, with the batch as its only dynamic axis.
+
+    ``dtype``: of its tiles. ``output``: name of its answers. ExportError for code that cannot be traced.
+    """
     import torch
 
-    tiles = torch.zeros((2, bands, edge_px, edge_px), dtype=torch.uint8)
+    tiles = torch.zeros((2, bands, edge_px, edge_px), dtype=getattr(torch, dtype))
     batch = torch.export.Dim("batch", min=1, max=max_batch)
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            network,
-            (tiles,),
-            dynamo=True,
-            opset_version=OPSET,
-            external_data=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=({0: batch},),
-            verbose=False,
-        )
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                network,
+                (tiles,),
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                input_names=[INPUT],
+                output_names=[output],
+                dynamic_shapes=({0: batch},),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises many types; each means the same here, and it is raised again
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise ExportError(
+            f"{type(network).__name__} cannot be traced: {reason}. Its deploy function must not look at values, and "
+            "must take any number of tiles."
+        ) from error
     if program is None:
         raise ExportError("torch.onnx.export returned no program. Update torch within the range of the extra 'export'.")
     model: ModelProto = program.model_proto
@@ -133,9 +150,10 @@ def simplify(model: ModelProto) -> ModelProto:
 
 
 def store_weights_as_half(model: ModelProto) -> ModelProto:
-    """Store large weights as float16 with a Cast behind each; ExportError unless that loses nothing.
+    """Store each large weight as float16, with a Cast behind it, where that loses nothing; others stay in float32.
 
-    An engine folds the casts once, when it loads the graph.
+    An engine folds the casts once, when it loads the graph. What ``round_weights`` rounded loses nothing, unless the
+    exporter folded it with another constant.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -145,9 +163,10 @@ def store_weights_as_half(model: ModelProto) -> ModelProto:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < _HALF_MIN_SIZE:
             continue
-        stored = values.astype(np.float16)
+        with np.errstate(over="ignore"):
+            stored = values.astype(np.float16)
         if not np.array_equal(stored.astype(np.float32), values):
-            raise ExportError(f"{tensor.name} is not exact in float16. Round the weights before the trace.")
+            continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(stored, name + "_half"))
         casts.append(helper.make_node("Cast", [name + "_half"], [name], name=name + "_cast", to=TensorProto.FLOAT))
@@ -237,12 +256,12 @@ def serialise(model: ModelProto) -> bytes:
     return content
 
 
-def count_macs(network: nn.Module, *, edge_px: int, bands: int = 3) -> int:
+def count_macs(network: nn.Module, *, edge_px: int, bands: int = 3, dtype: str = "float32") -> int:
     """Multiply-accumulates for one tile: see ``count_macs_of``."""
-    return count_macs_of(network, (bands, edge_px, edge_px))
+    return count_macs_of(network, (bands, edge_px, edge_px), dtype=dtype)
 
 
-def count_macs_of(network: nn.Module, input_shape: Sequence[int]) -> int:
+def count_macs_of(network: nn.Module, input_shape: Sequence[int], *, dtype: str = "float32") -> int:
     """Multiply-accumulates of convolutions (transposed ones too), matrix products and attention for one input.
 
     ``input_shape`` is one tile's (bands, rows, cols); a network that is called otherwise has
@@ -259,7 +278,7 @@ def count_macs_of(network: nn.Module, input_shape: Sequence[int]) -> int:
     torch.backends.mha.set_fastpath_enabled(False)  # fused layers hide their products from the counter
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _without_mkldnn():
-            one = (torch.zeros((1, *input_shape), device=weight.device),)
+            one = (torch.zeros((1, *input_shape), device=weight.device, dtype=getattr(torch, dtype)),)
             inputs = one if example is None else example(input_shape)
             with FlopCounterMode(display=False) as counter:
                 network(*inputs)

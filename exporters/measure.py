@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,12 @@ from numpy.typing import NDArray
 from .datasets import Chips
 from .errors import ExportError
 from .onnx_cpu import Infer, inferrer, version
-from .prove import SAME_WEIGHTS, compare
+from .prove import SAME_WEIGHTS, compare, span_of
 from .records import Accuracy, PackageInfo, ProfileEntry
+from .tiles import Tiles
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 ACTIVE_POWER_W = 15.0
 BATCHES = (1, 8, 32)
@@ -39,14 +44,22 @@ def accuracy_on(infer: Infer, chips: Chips) -> Accuracy:
     return _top1(infer(chips.pixels).argmax(1), chips)
 
 
-def accuracy_of(answers: NDArray[np.float32], source: NDArray[np.float32], chips: Chips, info: PackageInfo) -> Accuracy:
+def accuracy_of(
+    answers: NDArray[np.float32], source: NDArray[np.float32], chips: Chips | Tiles, info: PackageInfo
+) -> Accuracy:
     """Top-1 of ``answers`` on labelled chips; without labels, how well they agree with what the source answers."""
-    if info.output.kind == "probabilities" and len(chips.classes) and int(chips.labels.min()) >= 0:
+    if is_labelled(chips, info):
         return _top1(answers.argmax(1), chips)
-    proof = compare(source, answers, names=("", ""), bar=SAME_WEIGHTS, kind=info.output.kind)
-    value = proof.top1_agreement if proof.box_iou_mean is None else proof.box_iou_mean
+    kind = info.output.kind
+    proof = compare(source, answers, names=("", ""), bar=SAME_WEIGHTS, kind=kind)
+    value, metric = proof.top1_agreement, "agreement with the source"
+    if proof.box_iou_mean is not None:
+        value, metric = proof.box_iou_mean, "box IoU with the source"
+    if proof.psnr_db is not None:
+        value, metric = 1.0 - proof.mean_abs_diff / span_of(source, kind), "1 - mean difference from the source"
+    value = min(max(value, 0.0), 1.0)
     return Accuracy(
-        metric="agreement with the source" if proof.box_iou_mean is None else "box IoU with the source",
+        metric=metric,
         dataset=chips.name,
         n=len(chips),
         value=value,
@@ -56,7 +69,37 @@ def accuracy_of(answers: NDArray[np.float32], source: NDArray[np.float32], chips
     )
 
 
-def _top1(answers: NDArray[np.int64], chips: Chips) -> Accuracy:
+def is_labelled(chips: Chips | Tiles, info: PackageInfo) -> bool:
+    """Whether the accuracy can be measured on these tiles."""
+    return info.output.kind == "probabilities" and len(chips.classes) > 0 and int(chips.labels.min()) >= 0
+
+
+def stated_accuracy(checkpoint: Checkpoint, info: PackageInfo) -> Accuracy | None:
+    """The course's own figure on its test data; None where it has none within 0..1, as an accuracy must be.
+
+    Its metric where that is a share, else its first figure that is one. ``n``, ``ci95_low`` and ``ci95_high`` of the
+    test are what they say; a figure without interval has its value twice.
+    """
+    figures: dict[str, float] = checkpoint.notes.get("test", {})
+    metric = checkpoint.notes.get("metric", "")
+    words = [metric, *(key for key in figures if key not in ("n", "ci95_low", "ci95_high", metric))]
+    chosen = next((word for word in words if 0.0 <= figures.get(word, -1.0) <= 1.0), None)
+    if chosen is None:
+        return None
+    value = figures[chosen]
+    low, high = (figures.get(key, value) if chosen == metric else value for key in ("ci95_low", "ci95_high"))
+    return Accuracy(
+        metric=chosen,
+        dataset=checkpoint.dataset or info.training_data,
+        n=int(figures.get("n", 0)),
+        value=value,
+        ci95=(low, high),
+        recall_by_class=dict.fromkeys(info.classes, value),
+        confusion=(),
+    )
+
+
+def _top1(answers: NDArray[np.int64], chips: Chips | Tiles) -> Accuracy:
     count = len(chips.classes)
     confusion = np.zeros((count, count), dtype=np.int64)
     np.add.at(confusion, (chips.labels, answers), 1)
@@ -78,7 +121,7 @@ def _top1(answers: NDArray[np.int64], chips: Chips) -> Accuracy:
 
 def profile_on_cpu(
     onnx: bytes,
-    tiles: NDArray[np.uint8],
+    tiles: NDArray[Any],
     *,
     precision: str,
     batches: Sequence[int] = BATCHES,
@@ -105,13 +148,11 @@ def machine_name() -> str:
     return f"{len(models)} x {models[0]}, {platform.machine()}" if models else platform.machine()
 
 
-def _repeat_to(tiles: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+def _repeat_to(tiles: NDArray[Any], batch: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.take(tiles, np.arange(batch) % len(tiles), axis=0))
 
 
-def _latencies_s(
-    infer: Infer, tiles: NDArray[np.uint8], repeats: int, clock: Callable[[], float]
-) -> NDArray[np.float64]:
+def _latencies_s(infer: Infer, tiles: NDArray[Any], repeats: int, clock: Callable[[], float]) -> NDArray[np.float64]:
     for _ in range(3):
         infer(tiles)
     samples = np.empty(repeats)

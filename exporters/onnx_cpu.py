@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,14 @@ from .errors import ExportError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Infer = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""(n, bands, edge, edge) tiles, uint8 or float32, to (n, ...) answers."""
+_BATCH_VALUES = 1 << 19
+
+
+def batch_for(shape: Sequence[int], *, most: int = 32) -> int:
+    """How many tiles of (n, bands, rows, cols) to run at once, so that the activations of large ones stay small."""
+    return max(1, min(most, _BATCH_VALUES // max(int(np.prod(shape[1:])), 1)))
 
 
 def open_session(onnx: bytes, *, threads: int = 1) -> InferenceSession:
@@ -33,11 +40,11 @@ def open_session(onnx: bytes, *, threads: int = 1) -> InferenceSession:
 
 
 def inferrer(onnx: bytes, *, threads: int = 1, batch: int = 32) -> Infer:
-    """A function from (n, bands, edge, edge) uint8 to (n, classes) float32, in batches."""
+    """A function from (n, bands, edge, edge) tiles to (n, ...) float32, in batches of at most ``batch``."""
     session = open_session(onnx, threads=threads)
     name = session.get_inputs()[0].name
 
-    def infer(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(tiles: NDArray[Any]) -> NDArray[np.float32]:
         parts: list[Any] = [
             session.run(None, {name: tiles[start : start + batch]})[0] for start in range(0, len(tiles), batch)
         ]

@@ -188,6 +188,18 @@ def write_package(
     write_files(path, files, key, replace=replace)
 
 
+def further_files(files: Mapping[str | Companion, bytes]) -> dict[Companion, bytes]:
+    """Files with what the package says about each; a bare name is known by its stem. PackageError for a bad name."""
+    found = {
+        Companion(name=Path(key).stem, file=key, purpose="") if isinstance(key, str) else key: content
+        for key, content in files.items()
+    }
+    for companion in found:
+        if not is_safe_name(companion.file) or companion.file in (*_REQUIRED, SUMS, SIGNATURE):
+            raise PackageError(f"A package cannot hold a companion called {companion.file!r}. Choose a plain new name.")
+    return found
+
+
 def replace_profile(package: ModelPackage, profile: Profile, key: Ed25519PrivateKey | None) -> None:
     """Write the package anew with another profile; the rest keeps its bytes."""
     write_files(package.path, {**read_files(package), PROFILE: to_json(profile)}, key, replace=True)

@@ -31,7 +31,7 @@ KEEP = (0, 1, 2, 4, 8, 16)
 _OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "GlobalAveragePool")
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 Progress = Callable[[str], None]
-Tiles = NDArray[np.uint8]
+Tiles = NDArray[Any]
 Answers = NDArray[np.float32]
 
 

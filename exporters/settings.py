@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .checkpoint import RGB, Checkpoint
 from .errors import ExportError
 from .measure import ACTIVE_POWER_W, BATCHES
 from .prove import MIN_TILES
 from .quantise import MAX_DAMAGE, METHODS
 
+GSD_RANGE_M = (8.0, 12.0)
+LICENCE = "Apache-2.0"
+TRAINING_DATA = (
+    "EuroSAT RGB subset, 6,000 train chips (MIT; modified Copernicus Sentinel data); "
+    "Helber et al., IEEE JSTARS 12(7), 2019"
+)
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -24,14 +31,12 @@ class ExportSettings:
     """``fp32``; ``fp16``: weights stored as float16, arithmetic on a CPU stays in float32; ``int8``: explicit QDQ."""
     targets: tuple[str, ...] = ("cpu",)
     """With ``tensorrt``, fp16 gets a second graph that computes in float16. INT8 always gets its second graph."""
-    bands: tuple[str, ...] = ("red", "green", "blue")
-    gsd_range_m: tuple[float, float] = (8.0, 12.0)
+    bands: tuple[str, ...] = ()
+    """None of these four: what the checkpoint says, else red, green and blue, 10 m, Apache-2.0, and EuroSAT."""
+    gsd_range_m: tuple[float, float] | None = None
+    licence: str = ""
+    training_data: str = ""
     min_score: float = 0.5
-    licence: str = "Apache-2.0"
-    training_data: str = (
-        "EuroSAT RGB subset, 6,000 train chips (MIT; modified Copernicus Sentinel data); "
-        "Helber et al., IEEE JSTARS 12(7), 2019"
-    )
     active_power_w: float = ACTIVE_POWER_W
     batches: Sequence[int] = BATCHES
     repeats: int = 30
@@ -47,6 +52,17 @@ class ExportSettings:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ExportError(f"There is no precision {self.precision!r}. Use one of {', '.join(PRECISIONS)}.")
+
+    def resolved(self, checkpoint: Checkpoint | None = None) -> ExportSettings:
+        """The same with what was not told taken from ``checkpoint``, or from the usual."""
+        own = checkpoint
+        return replace(
+            self,
+            bands=self.bands or (RGB if own is None else own.bands),
+            gsd_range_m=self.gsd_range_m or (GSD_RANGE_M if own is None else own.gsd_range_m),
+            licence=self.licence or (own.licence if own is not None and own.licence else LICENCE),
+            training_data=self.training_data or (own.dataset if own is not None and own.dataset else TRAINING_DATA),
+        )
 
     @property
     def weights_dtype(self) -> str:

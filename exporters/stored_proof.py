@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .datasets import Chips
 from .errors import ExportError, PackageError
-from .onnx_cpu import inferrer, version
+from .onnx_cpu import batch_for, inferrer, version
 from .package import ModelPackage
 from .prove import QUANTISED, ROUNDED_WEIGHTS, SAME_WEIGHTS, compare, shortfall
 from .records import Proof, ProofTiles
 from .strict_json import from_json, to_json
+from .tiles import Tiles
 
 ANSWERS, TILES = "proof/source_answers.npy", "proof/tiles.json"
 BARS = {"int8": QUANTISED, "float16": ROUNDED_WEIGHTS}
@@ -22,7 +24,7 @@ BARS = {"int8": QUANTISED, "float16": ROUNDED_WEIGHTS}
 _MAX_STORED = 1 << 20
 
 
-def proof_files(answers: NDArray[np.float32], test: Chips) -> dict[str, bytes]:
+def proof_files(answers: NDArray[np.float32], test: Chips | Tiles) -> dict[str, bytes]:
     """The files to store: the source's answers to the test tiles, as many as fit 1 MB, and which tiles they are."""
     count = max(1, min(len(test), _MAX_STORED // max(answers[:1].nbytes, 1)))
     buffer = io.BytesIO()
@@ -31,7 +33,7 @@ def proof_files(answers: NDArray[np.float32], test: Chips) -> dict[str, bytes]:
     return {ANSWERS: buffer.getvalue(), TILES: to_json(tiles)}
 
 
-def tiles_sha256(tiles: NDArray[np.uint8]) -> str:
+def tiles_sha256(tiles: NDArray[Any]) -> str:
     """The hash of pixels in their order."""
     return hashlib.sha256(np.ascontiguousarray(tiles).tobytes()).hexdigest()
 
@@ -45,7 +47,7 @@ def stored_source(package: ModelPackage) -> tuple[NDArray[np.float32], ProofTile
     return answers, from_json(ProofTiles, package.read(TILES), str(package.path / TILES))
 
 
-def rerun(package: ModelPackage, test: Chips, engine: str = "cpu") -> Proof:
+def rerun(package: ModelPackage, test: Chips | Tiles, engine: str = "cpu") -> Proof:
     """Run the proof again: the graph for ``engine`` on the same tiles against the stored answers of the source.
 
     PackageError where the tiles are others, or the graph misses the bar that the package was written under.
@@ -56,7 +58,7 @@ def rerun(package: ModelPackage, test: Chips, engine: str = "cpu") -> Proof:
         raise PackageError(
             f"{test.name} holds other tiles than the proof of {package.path} was made on. Use {tiles.dataset}."
         )
-    batch = min(32, package.info.input.max_batch)
+    batch = min(batch_for(pixels.shape), package.info.input.max_batch)
     found = inferrer(package.read_onnx(engine), batch=batch)(pixels)
     if found.shape != answers.shape:
         raise PackageError(
@@ -81,6 +83,6 @@ def rerun_on_golden(package: ModelPackage, answers: NDArray[np.float32]) -> floa
     index = np.array(package.info.golden_index)
     if len(index) != len(answers) or index.max(initial=0) >= tiles.tiles:
         raise ExportError(f"{package.path} names golden tiles that its proof does not hold. Export it again.")
-    if source.ndim != 2:
+    if source.ndim != 2 or package.info.output.kind == "embedding":
         return float(np.mean(np.abs(source[index] - answers) <= package.golden.tolerance_abs))
     return float(np.mean(source[index].argmax(1) == answers.argmax(1)))

@@ -40,16 +40,19 @@ def fit_course(
     out: Path,
     *,
     resume: bool = False,
+    notes: Mapping[str, Any] | None = None,
     progress: Progress = lambda line: None,
 ) -> FitResult:
     """Train and test; leaves best.pt, last.pt, curve.csv, curve.png (with matplotlib) and fit.json in ``out``.
+
+    ``notes``, JSON values only, go into the checkpoints beside those of the course.
 
     Raises FitError (loss or metric no number, settings that do not fit) and CheckpointError (resume). Ctrl-C raises
     KeyboardInterrupt after a message; ``last.pt`` then holds the last whole epoch, and ``resume`` goes on from it.
     """
     with workers(training.device) as crew, _machine(training):
         talk = progress if crew.first else _silent
-        loop = Loop(course, training, out, crew, talk)
+        loop = Loop(course, training, out, crew, talk, notes)
         loop.run(resume=resume)
         return _tested(loop, talk)
 
@@ -57,10 +60,19 @@ def fit_course(
 class Loop:
     """Fits one course; ``run`` is the loop, its state is what ``last.pt`` holds."""
 
-    def __init__(self, course: Course, training: Training, out: Path, crew: Workers, progress: Progress) -> None:
+    def __init__(
+        self,
+        course: Course,
+        training: Training,
+        out: Path,
+        crew: Workers,
+        progress: Progress,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
         import torch
 
         self.course, self.training, self.out, self.crew, self._progress = course, training, out, crew, progress
+        self._notes = dict(notes or {})
         self._batches = course.steps_per_epoch // crew.count
         if self._batches < 1:
             raise FitError(
@@ -246,6 +258,7 @@ class Loop:
             state_dict={key: value.detach().cpu() for key, value in self.kept.state_dict().items()},
             notes={
                 **about.notes,
+                **self._notes,
                 "training": asdict(self.training),
                 "epoch": self._epoch,
                 "metric": course.metric,
@@ -268,7 +281,7 @@ class Loop:
     def _settings(self) -> dict[str, Any]:
         """What leads to the weights, as plain values."""
         course = {"network": self.course.network, "size": self.course.size, "switches": dict(self.course.switches)}
-        notes = {"course": course, "notes": dict(self.course.describe().notes), "workers": self.crew.count}
+        notes = {"course": course, "notes": {**self.course.describe().notes, **self._notes}, "workers": self.crew.count}
         return {**asdict(self.training), **json.loads(json.dumps(notes))}
 
     def _restore(self) -> None:

@@ -13,6 +13,7 @@ import click
 
 from ..home import open_package, resolve_package, trusted_keys
 from .common import cli, integers, json_option, say, show
+from .packages import settings_of
 
 PRECISIONS = ("fp32", "fp16", "int8")
 HEADS = ("logits", "probabilities", "boxes", "yolo", "image", "mask")
@@ -59,8 +60,15 @@ def words(text: str | None) -> tuple[str, ...] | None:
 @click.option("--edge-px", type=click.IntRange(8, 4096), default=64, show_default=True, help="Of unlabelled tiles.")
 @click.option("--id", "package_id", help="Name of the package.")
 @click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="Only grows aboard.")
-@click.option("--licence", default="Apache-2.0", show_default=True, help="SPDX identifier of the weights.")
-@click.option("--training-data", help="What it learned from, for the package's card.  [default: EuroSAT's line]")
+@click.option(
+    "--licence", default="", help="SPDX identifier of the weights.  [default: the checkpoint's, else Apache-2.0]"
+)
+@click.option(
+    "--training-data", default="", help="What it learned from.  [default: as the checkpoint says, else EuroSAT]"
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the course that reads the tiles."
+)
 @click.option("--proof-tiles", type=click.IntRange(1), default=256, show_default=True, help="Tiles the proof needs.")
 @click.option(
     "--key",
@@ -87,7 +95,8 @@ def export(
     package_id: str | None,
     version: int,
     licence: str,
-    training_data: str | None,
+    training_data: str,
+    overrides: tuple[str, ...],
     proof_tiles: int,
     key: Path | None,
     engine: Path | None,
@@ -97,24 +106,24 @@ def export(
     """Turn SOURCE into a proven, profiled, signed package; no proof, no package.
 
     SOURCE is a checkpoint of `subsolar fit`, a state dict (say --network), an .onnx file, or module:Name of a
-    torch.nn.Module.
+    torch.nn.Module. A checkpoint of the zoo takes its tiles from DATA as its own course reads them.
     """
     from exporters.export import export_network
     from exporters.keys import load_private
     from exporters.settings import ExportSettings
 
     sys.path.insert(0, os.getcwd())  # where module:Name is looked for first
-    told: dict[str, Any] = {} if training_data is None else {"training_data": training_data}
     settings = ExportSettings(
         id=package_id,
         version=version,
         precision=precision,
         targets=tuple(targets.split(",")),
         licence=licence,
+        training_data=training_data,
         proof_tiles=proof_tiles,
-        **told,
     )
     given: dict[str, Any] = {"head": head, "classes": words(classes), "edge_px": edge_px}
+    given |= {"course": settings_of(overrides)}
     given |= {} if mean is None else {"mean": numbers(mean, "--mean")}
     given |= {} if std is None else {"std": numbers(std, "--std")}
     signer = None if key is None else load_private(key)
@@ -127,7 +136,7 @@ def export(
         build(package, engine, None)
     accuracy = package.profile.accuracy
     result = {"package": str(out), "sha256": package.sha256, "accuracy": accuracy.value, "precision": precision}
-    text = f"{package.info.id} v{package.info.version}: {accuracy.value:.1%} {accuracy.metric}, sha256 {package.sha256}"
+    text = f"{package.info.id} v{package.info.version}: {accuracy.metric} {accuracy.value:.1%}, sha256 {package.sha256}"
     show({**result, "notes": package.profile.notes}, as_json, "\n".join([text, *package.profile.notes]))
 
 
@@ -139,12 +148,14 @@ def export(
 @json_option
 def check(package: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
     """Prove each PACKAGE again: hashes, signature, graphs, golden tiles; with --data the whole proof."""
-    from exporters.check import check_package
-    from exporters.datasets import read_chips
+    from exporters.check import check_package, tiles_of
 
     paths = [resolve_package(path) for path in package]
-    test = None if data is None else read_chips(data, "test")
-    results = [asdict(check_package(path, trust=trusted_keys(path), test=test, progress=say)) for path in paths]
+    results = []
+    for path in paths:
+        trust = trusted_keys(path)
+        test = None if data is None else tiles_of(path, data, trust=trust)
+        results.append(asdict(check_package(path, trust=trust, test=test, progress=say)))
     show({"packages": results}, as_json, "\n".join(checked(row) for row in results))
 
 
