@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,12 @@ bench-downlink: venv-dev ## value delivered and bytes spent by the downlink
 bench-pipeline: venv-dev ## tiles/s, overhead, merging, memory of the pipeline, beside SAHI
 	$(PIP) install --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/pipeline.py
+
+bench-zoo-sdenet: venv-dev ## SDENet fitted to each hyperspectral scene beside RX, 3 seeds (ten minutes of one core)
+	$(BIN)/python benchmarks/zoo_sdenet.py --data $(DATA)/had-hyperspectral-anomaly
+
+bench-zoo-ssa-net: venv-dev ## SSA-Net on the LEVIR and WHU samples beside differencing, 3 seeds (ten minutes of one core)
+	$(BIN)/python benchmarks/zoo_ssa_net.py --data $(DATA)
 
 fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 	$(BIN)/python benchmarks/fuzz_pipeline.py --minutes $(or $(MINUTES),10)

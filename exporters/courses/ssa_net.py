@@ -156,12 +156,13 @@ def jitter(pixels: NDArray[np.uint8], rng: np.random.Generator, most: float) -> 
     return lit
 
 
-def probability(network: nn.Module, pair: Pair, edge_px: int, *, overlap_px: int = 32) -> Float32Array:
-    """(rows, cols) probability of change, from tiles of ``edge_px`` of which each gives its middle."""
+def probability(network: nn.Module, pair: Pair, edge_px: int) -> Float32Array:
+    """(rows, cols) probability of change, from tiles of ``edge_px`` that overlap by a quarter; each gives its middle."""
     import torch
 
     both = np.concatenate([pair.earlier, pair.later])
     rows, cols = pair.changed.shape
+    overlap_px = edge_px // 4
     answer = np.zeros((rows, cols), dtype=np.float32)
     for top, first, last in _spans(rows, edge_px, overlap_px):
         for left, begin, end in _spans(cols, edge_px, overlap_px):
