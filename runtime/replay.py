@@ -98,6 +98,7 @@ def contact_of(store: ProductStore, link: BudgetedLink, rules: Rules) -> Iterato
     """Return the spacecraft's end of the link, with an outbox for pictures that lasts as long as the flight."""
     with TemporaryDirectory(prefix="subsolar-board-") as name, ExitStack() as stack:
         folder = Path(name)
+        stack.callback(link.close)
         log = stack.enter_context(closing(TransactionLog(folder / "cfdp.sqlite")))
         files = stack.enter_context(closing(CfdpEntity(BOARD_ID, folder / "uplinked", log)))
         session = DownlinkSession(store, link, files=files, rules=rules, pacing=Pacing(lockstep=True))

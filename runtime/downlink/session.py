@@ -93,6 +93,8 @@ class DownlinkSession:
         self._pacing = pacing or Pacing()
         self._clock = clock
         self._left_byte = 0
+        self._completing = False
+        """The round sends outlines of what is down already."""
         self._control_sequence = 0
         self._time_unix_s = 0.0
         self.rejected: Counter[str] = Counter()
@@ -106,6 +108,7 @@ class DownlinkSession:
         """
         self._left_byte = budget_byte
         sent: set[str] = set()
+        outlines: set[str] = set()
         repeated = delivered = 0
         silent = False
         self._sent_labels.clear()
@@ -117,12 +120,15 @@ class DownlinkSession:
             delivered += self._settle_earlier()
             for _ in range(MAX_ROUNDS):
                 ids, arrived, silent = self._round(slot)
-                repeated += len(sent.intersection(ids))
-                sent.update(ids)
+                if self._completing:
+                    outlines.update(ids)
+                else:
+                    repeated += len(sent.intersection(ids))
+                    sent.update(ids)
                 delivered += arrived
                 if silent or not ids:
                     break
-        report = self._report(slot, budget_byte, len(sent), delivered, repeated, silent=silent)
+        report = self._report(slot, budget_byte, len(sent), delivered, repeated, len(outlines), silent=silent)
         if self._files is None or silent or budget_byte <= PROMPT_BYTE:
             return report
         return self._run_files(self._files, report)
@@ -177,7 +183,8 @@ class DownlinkSession:
         downlink.offer(choice.products, ordered=True)
         loads = downlink.take(self._left_byte, transfer=transfer)
         chosen = choice.products
-        if not loads and candidates > 1:  # everything is down: now the outlines that had to stay behind
+        self._completing = not loads
+        if self._completing and candidates > 1:  # everything is down: now the outlines that had to stay behind
             chosen = self._store.bare(candidates)
             downlink.offer(chosen, ordered=True)
             loads = downlink.take(self._left_byte, transfer=transfer)
@@ -311,11 +318,13 @@ class DownlinkSession:
         return newest[0].captured_unix_s if newest else 0.0
 
     def _report(
-        self, slot: int, budget_byte: int, sent: int, delivered: int, repeated: int, *, silent: bool
+        self, slot: int, budget_byte: int, sent: int, delivered: int, repeated: int, outlines: int, *, silent: bool
     ) -> PassReport:
         left, left_byte = self._store.backlog()
         sent_byte = budget_byte - self._left_byte
         text = f"sent {sent} products in {sent_byte} of {budget_byte} bytes, {delivered} confirmed"
+        if outlines:
+            text += f", {outlines} outlines of earlier ones"
         if repeated:
             text += f", {repeated} repeated"
         if silent:
