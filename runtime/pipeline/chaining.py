@@ -200,7 +200,11 @@ class _Passage:
             windows = grid_for(frame, package, stage.overlap_px)
             admit = admit_by(windows, look, one.most_tile, _allowed(one, guard))
             bar = guard.bars if guard.watches and one.kind == "boxes" else None
-            return SceneJob(frame, one.task, options, self.progress, admit, bar).write(target)
+            return SceneJob(frame, one.task, options, self._progress_of(stage), admit, bar).write(target)
+
+    def _progress_of(self, stage: Stage) -> ProgressCall | None:
+        tell = self.progress
+        return None if tell is None else lambda done, total, what: tell(done, total, f"{what}: {stage.name}")
 
     @contextmanager
     def _frame(self, package: ModelPackage) -> Iterator[RasterFrame | Stack]:

@@ -19,11 +19,13 @@ from ..frames import RGB, RasterFrame, Stack
 from ..frames.bands import canonical_name
 from ..gdal import gdal_errors, one_line
 from ..records import FloatArray, UInt8Array
-from .drawing import COLOURS, Colour, heat, outline, wash, write_words
+from .drawing import COLOURS, Colour, heat, outline, wash, words, write_words
 from .files import whole_path
 from .geojson import properties_of
 
 LONGEST_PX = 1600
+_READABLE_PX = 1000
+"""Scenes are enlarged as often as they fit into this."""
 _MOST_WORDS = 400
 """Words beyond this many hide the picture."""
 _LOW_PERCENT, _HIGH_PERCENT = 2.0, 98.0
@@ -35,6 +37,8 @@ def write_preview(path: Path, frame: RasterFrame | Stack, info: PackageInfo, ans
     rows, cols = max(1, round(frame.height_px * shrink)), max(1, round(frame.width_px * shrink))
     restored = info.output.kind == "image"
     picture = _of_file(answers, rows, cols) if restored else _of_frame(frame, rows, cols)
+    if (grown := _READABLE_PX // max(rows, cols)) > 1:  # words need room in a small scene
+        picture, shrink = picture.repeat(grown, axis=0).repeat(grown, axis=1), shrink * grown
     if info.output.kind == "mask":
         _draw_mask(picture, answers, info.classes)
     elif info.output.kind == "map":
@@ -139,7 +143,8 @@ def _draw_map(picture: UInt8Array, path: Path, unit: str) -> None:
     mixed = picture[known].astype(np.float32) * 0.35 + colours[known].astype(np.float32) * 0.65
     picture[known] = mixed.astype(np.uint8)
     ends = [(f"{high:.4g} {unit}", 1.0), (f"{low:.4g} {unit}", 0.0)]
-    _draw_legend(picture, [(text, _rgb(heat(np.array([[at]], dtype=np.float32))[0, 0])) for text, at in ends])
+    colours_of = [(text, _rgb(heat(np.array([[at]], dtype=np.float32))[0, 0])) for text, at in ends]
+    _draw_legend(picture, colours_of, above=True)
 
 
 def _draw_features(picture: UInt8Array, path: Path, shrink: float) -> None:
@@ -154,20 +159,26 @@ def _draw_features(picture: UInt8Array, path: Path, shrink: float) -> None:
         outline(picture, (left, top, right, bottom), colour, thick_px=2 if right - left > 12 else 1)
         if counts.total() <= _MOST_WORDS:
             text = f"{name} {float(feature['score']):.2f}"
-            inside = feature["product"] == "label"
-            if right - left >= 24 or not inside:
-                down, right_by = (3, 3) if inside else (-11, 0)
-                write_words(picture, round(top) + down, round(left) + right_by, text, colour, scale=1)
+            if feature["product"] != "label":
+                write_words(picture, round(top) - 11, round(left), text, colour, scale=1)
+            elif (fitting := _fitting((text, name, name[:3]), right - left - 4)) is not None:
+                write_words(picture, round(top) + 3, round(left) + 3, fitting, colour, scale=1)
     ranked = [(f"{name} {count}", _colour(numbers[name])) for name, count in counts.most_common(12)]
     _draw_legend(picture, ranked)
 
 
-def _draw_legend(picture: UInt8Array, entries: Sequence[tuple[str, Colour]]) -> None:
-    """Words on their colours in the lower left corner."""
+def _fitting(texts: Sequence[str], room_px: float) -> str | None:
+    """The first of ``texts`` that is short enough, None where all are too long."""
+    return next((text for text in texts if words(text, scale=1).shape[1] + 2 <= room_px), None)
+
+
+def _draw_legend(picture: UInt8Array, entries: Sequence[tuple[str, Colour]], *, above: bool = False) -> None:
+    """Words on their colours in the lower left corner, or the upper one."""
     line_px = 20
-    for number, (text, colour) in enumerate(reversed(entries)):
+    first_px = 4 if above else max(picture.shape[0] - line_px * len(entries), 0)
+    for number, (text, colour) in enumerate(entries):
         ink = (255, 255, 255) if sum(colour) < 300 else (0, 0, 0)
-        write_words(picture, picture.shape[0] - line_px * (number + 1), 4, text, colour, ink=ink)
+        write_words(picture, first_px + line_px * number, 4, text, colour, ink=ink)
 
 
 def _seen(classes: Sequence[str], shares: Counter[str]) -> list[tuple[int, str]]:

@@ -24,11 +24,18 @@ import json, sys
 from pathlib import Path
 from exporters.package import load_package
 from runtime.engines import open_engine
+from runtime.errors import EngineError
 from runtime.infer import infer_scenes
+from runtime.meters import open_meter
 from runtime.plugins import plugin_names
 package = load_package(Path(sys.argv[1]), trust={}, allow_unsigned=True)
-result = infer_scenes(package, [Path("pattern:64x48")], Path(sys.argv[2]), engine=open_engine(package, "mean"))
-print(json.dumps({"engines": plugin_names("engines"), **result.summary()}))
+engine = open_engine(package, "mean")
+result = infer_scenes(package, [Path("pattern:64x48")], Path(sys.argv[2]), engine=engine, meter="clamp:5")
+try:
+    open_meter("clamp:much")
+except EngineError as error:
+    told = str(error)
+print(json.dumps({"engines": plugin_names("engines"), "told": told, **result.summary()}))
 """
 
 
@@ -67,7 +74,10 @@ def test_the_worked_example_runs(
     told = json.loads(ran.stdout)
     assert told["engines"] == ["mean"]
     assert told["engine"] == "mean"
-    assert told["scenes"][0]["labels"] == {"blue": 6, "red": 6}
+    (scene,) = told["scenes"]
+    assert scene["labels"] == {"blue": 6, "red": 6}
+    assert (scene["energy_kind"], scene["energy_j"] > 0) == ("measured", True)
+    assert "Write clamp:WATTS" in told["told"]
 
 
 def test_what_nobody_offers_is_none_and_a_group_that_is_none_is_refused() -> None:
