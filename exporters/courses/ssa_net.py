@@ -157,7 +157,7 @@ def jitter(pixels: NDArray[np.uint8], rng: np.random.Generator, most: float) -> 
 
 
 def probability(network: nn.Module, pair: Pair, edge_px: int) -> Float32Array:
-    """(rows, cols) probability of change, from tiles of ``edge_px`` that overlap by a quarter; each gives its middle."""
+    """(rows, cols) probability of change, from tiles that overlap by a quarter; each gives its middle."""
     import torch
 
     both = np.concatenate([pair.earlier, pair.later])
