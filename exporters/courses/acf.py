@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DatasetError
 from ..metrics.retrieval import Recalls, recalls
 from ..readers.captions import Captions, read_captions, read_pictures
+from ..tiles import Tiles
 from ..vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ class AcfCourse:
         """Recalls of a split, by the network's score or, with ``whole``, by the global cosine."""
         fine, sim_g = pair_scores(network, normalised(self._read(captions, self.edge_px)), captions, self.vocabulary)
         return recalls(sim_g if whole else fine, captions.owner)
+
+    def tiles(self, split: str) -> Tiles:
+        """The pictures of ``train`` or ``test``, for the proof of an export."""
+        pictures = self.fit if split == "train" else self.tested
+        return Tiles(pictures.name, self._read(pictures, self.edge_px))
 
     def describe(self) -> Described:
         """What the checkpoint keeps beside the weights."""

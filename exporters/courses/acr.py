@@ -14,6 +14,7 @@ from ..errors import DatasetError
 from ..metrics.answers import Accuracies, accuracies, majority
 from ..readers.captions import read_pictures
 from ..readers.questions import Questions, is_open, read_questions
+from ..tiles import Tiles
 from ..vocabulary import Vocabulary
 from .acf import MEAN, STD, normalised
 
@@ -109,6 +110,11 @@ class AcrCourse:
         said = answered(network, self._read(questions), questions, self.vocabulary)
         right = [self.answers[int(n)] == one.answer for n, one in zip(said, questions.asked, strict=True)]
         return accuracies([one.kind for one in questions.asked], right)
+
+    def tiles(self, split: str) -> Tiles:
+        """The pictures of ``train`` or ``test``, for the proof of an export."""
+        pictures = self.fit if split == "train" else self.tested
+        return Tiles(pictures.name, self._read(pictures))
 
     def describe(self) -> Described:
         """What the checkpoint keeps beside the weights."""

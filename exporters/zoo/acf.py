@@ -129,7 +129,8 @@ class Matcher(nn.Module):
 
     @staticmethod
     def _unit(alike: Tensor, dim: int) -> Tensor:
-        return alike / torch.sqrt((alike * alike).sum(dim, keepdim=True) + 1e-8)
+        """Of length 1 along ``dim``. Clamped, not shifted: the exporter takes adding 1e-8 for adding nothing."""
+        return alike / torch.sqrt((alike * alike).sum(dim, keepdim=True).clamp(min=1e-8))
 
     def _weights(self, alike: Tensor, sim_g: Tensor, dim: int) -> Tensor:
         weights = (TEMPERATURE * alike).softmax(dim)

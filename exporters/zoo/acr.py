@@ -214,8 +214,10 @@ class ACR(nn.Module):
         return torch.zeros((1, *shape), device=device), torch.ones((1, 9), dtype=torch.int64, device=device)
 
     def see(self, image: Tensor) -> Tensor:
-        """v of a picture, once for all questions; zeros where the network does not look."""
-        return self.vision(image if self.looks else torch.zeros_like(image))  # type: ignore[no-any-return]
+        """v of a picture, once for all questions; the code of the places alone where the network does not look."""
+        if not self.looks:
+            return self.vision.place.expand(len(image), -1, -1)
+        return self.vision(image)  # type: ignore[no-any-return]
 
     def answer(self, v: Tensor, question: Tensor, is_open: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As ``forward``, from v (n, tokens, width)."""

@@ -1,6 +1,6 @@
 """ACR as it flies: a picture's tokens once a tile as ``model.onnx``, questions by ``answer.onnx``.
 
-A package of kind ``embedding`` answers unit vectors, and tokens are none. So they are written in homogeneous coordinates:
+A package of kind ``embedding`` answers unit vectors; tokens are none. So they are written in homogeneous coordinates:
 ``[v, c] / |[v, c]|`` with a constant c. Dividing by the last number gives v back.
 """
 
@@ -26,11 +26,12 @@ class TileTokens(nn.Module):
     def __init__(self, network: ACR, prepared: Prepared) -> None:
         super().__init__()
         self.prepared, self.vision = prepared, network.vision
+        self.last = math.sqrt(network.vision.place.numel())
 
     def forward(self, tiles: Tensor) -> Tensor:
         """The tokens of each tile in homogeneous coordinates."""
         flat = self.vision(self.prepared(tiles)).flatten(1)
-        last = torch.full_like(flat[:, :1], math.sqrt(flat.shape[1]))
+        last = torch.full_like(flat[:, :1], self.last)
         return F.normalize(torch.cat([flat, last], 1), dim=1)
 
 
