@@ -46,12 +46,15 @@ class Shield:
         reason = said.reason if isinstance(said, Decision) and isinstance(said.reason, str) else "the policy's choice"
         if index is None:
             return Admitted(idle(reason), IDLE, "", self._next_best(state, options, None))
-        decision = choose(state.options, index, reason + self._aside(state, index))
+        option, aside = state.options[index], self._aside(state, index)
+        decision = None if aside else _as_said(said)
+        if decision is None or (decision.model, decision.mode) != (option.model, option.mode):
+            decision = choose(state.options, index, reason + aside)
         return Admitted(decision, options.works[index], "", self._next_best(state, options, index))
 
     def _overrule(self, state: SlotState, options: Survey, complaint: str) -> Admitted:
         """Return the allowed option that is worth most now, or idle where there is none."""
-        best = self._best(state, options, skip=None)
+        best, _ = self._best(state, options, skip=None)
         if best is None:
             return Admitted(idle("no option is allowed"), IDLE, f"{complaint}; idle instead", "")
         aside = self._aside(state, best)
@@ -66,30 +69,33 @@ class Shield:
             return ""
         return f" (no option reaches the floor of {state.accuracy_floor_frac:.1%}; this is the most accurate)"
 
-    def _best(self, state: SlotState, options: Survey, skip: int | None) -> int | None:
-        """Return the allowed option that is worth most in this slot."""
-        allowed = [index for index in options.allowed if index != skip]
-        return max(allowed, key=lambda i: self.worth(state, state.options[i], options.works[i]), default=None)
+    def _best(self, state: SlotState, options: Survey, skip: int | None) -> tuple[int | None, float]:
+        """Return the allowed option that is worth most in this slot, and its worth; none is worth nothing."""
+        best, most = None, 0.0
+        for index, bar in enumerate(options.bars):
+            if bar or index == skip:
+                continue
+            worth = self.worth(state, state.options[index], options.works[index])
+            if best is None or worth > most:
+                best, most = index, worth
+        return best, most
 
     def _next_best(self, state: SlotState, options: Survey, chosen: int | None) -> str:
-        """Return what the best of the other choices would have cost and given."""
-        other = self._best(state, options, skip=chosen)
+        """Return what the best of the other choices would have cost and given; idling costs and gives nothing."""
+        other, other_worth = self._best(state, options, skip=chosen)
         if other is None and (chosen is None or not state.may_idle):
             return ""
-        energy_j, worth = self._figures(state, options, chosen)
-        other_j, other_worth = self._figures(state, options, other)
-        if (energy_j, worth) == (other_j, other_worth):
+        other_j = 0.0 if other is None else options.works[other].energy_j
+        energy_j = worth = 0.0
+        if chosen is not None:
+            energy_j = options.works[chosen].energy_j
+            worth = self.worth(state, state.options[chosen], options.works[chosen])
+        if energy_j == other_j and worth == other_worth:
             return ""  # nothing waits, or nothing fits: every choice comes to the same
         name = "idle" if other is None else state.options[other].model
         more_j, more = other_j - energy_j, other_worth - worth
         cost = f"{joules(abs(more_j))} {'more' if more_j >= 0 else 'less'}"
         return f"{name}: {cost}, {points(abs(more))} {'more' if more >= 0 else 'less'}"
-
-    def _figures(self, state: SlotState, options: Survey, index: int | None) -> tuple[float, float]:
-        """Return joules and value of a choice; idling costs and gives nothing."""
-        if index is None:
-            return 0.0, 0.0
-        return options.works[index].energy_j, self.worth(state, state.options[index], options.works[index])
 
 
 def _said(state: SlotState, policy: Policy) -> object:
@@ -98,6 +104,12 @@ def _said(state: SlotState, policy: Policy) -> object:
         return policy.decide(state)
     except POLICY_FAULTS as fault:
         return fault
+
+
+def _as_said(said: object) -> Decision | None:
+    """Return a policy's answer as it stands where it is a whole decision: the same record once more costs time."""
+    whole = type(said) is Decision and type(said.option_index) is int and type(said.reason) is str
+    return said if whole and isinstance(said, Decision) else None
 
 
 def _wanted(state: SlotState, said: object, options: Survey) -> tuple[int | None, str]:

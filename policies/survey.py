@@ -36,7 +36,8 @@ def survey(state: SlotState, *, keep_floor: bool = True) -> Survey:
         fault = option_fault(option)
         work = IDLE if fault else admit(state, option)
         works.append(work)
-        bars.append(fault or _bar(option, work, floor_frac, waiting))
+        fits = option.accuracy_frac >= floor_frac and (work.tile > 0 or not waiting)
+        bars.append(fault or ("" if fits else _bar(option, work, floor_frac, waiting)))
     if not state.may_idle and all(bars):
         usable = [index for index, option in enumerate(state.options) if not option_fault(option)]
         if usable:
@@ -46,8 +47,13 @@ def survey(state: SlotState, *, keep_floor: bool = True) -> Survey:
 
 def state_fault(state: SlotState) -> str:
     """Return what makes a state unusable, empty where it can be decided on."""
-    budgets = (state.budget_j, state.time_budget_s, state.heat_budget_j, state.accuracy_floor_frac)
-    if not all(budget > -HUGE for budget in budgets):
+    budgets_hold = (
+        state.budget_j > -HUGE
+        and state.time_budget_s > -HUGE
+        and state.heat_budget_j > -HUGE
+        and state.accuracy_floor_frac > -HUGE
+    )
+    if not budgets_hold:
         return "a budget of this slot is not a number"
     if state.waiting_tile < 0:
         return f"the queue holds {state.waiting_tile} tiles"

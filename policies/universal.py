@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,23 +31,90 @@ class Universal:
     network: Mlp
     """Layers from (slot, option) to a score; the first takes ``SLOT_SIZE`` + ``OPTION_SIZE`` numbers."""
     name: str = "universal"
+    desks: dict[int, Desk] = field(default_factory=dict, repr=False)
+    """Memory to score in, by number of options: a policy is used by one thread at a time."""
 
     def decide(self, state: SlotState) -> Decision:
         """Return the option of the best score; an answer that is not a number is left to the shield."""
         row, options = observe(state), len(state.options)
-        slot, blocks = split(row, options)
-        scores: list[float] = score(self.network, slot, blocks).tolist()
-        open_to = [index for index in range(options) if blocks[index, 0] > 0.0]
+        desk = self.desks.get(options)
+        if desk is None:
+            desk = self.desks[options] = make_desk(self.network, options)
+        scores = desk.scores(row)
+        end = LIVE_SIZE + OPTION_SIZE * options
+        flags: list[float] = row[LIVE_SIZE:end:OPTION_SIZE].tolist()
+        open_to = [index for index, flag in enumerate(flags) if flag > 0.0]
         if state.may_idle or not open_to:
             open_to.append(options)
         best = max(open_to, key=scores.__getitem__)
-        others = [index for index in open_to if index != best]
         reason = f"{_name(state, best)} scores {scores[best]:.2f}"
-        if others:
-            second = max(others, key=scores.__getitem__)
+        if len(open_to) > 1:
+            open_to.remove(best)
+            second = max(open_to, key=scores.__getitem__)
             reason += f", {_name(state, second)} {scores[second]:.2f}"
         reason += f", {charge(state)}"
         return idle(reason) if best == options else choose(state.options, best, reason)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desk:
+    """``score`` for one row at a time, in memory that is laid out once: the same operations, the same numbers."""
+
+    slot: FloatArray
+    blocks: FloatArray
+    """(options + 1, OPTION_SIZE); the last stands for idling."""
+    filled: FloatArray
+    """The options' part of ``blocks``, as one row."""
+    of_slot: FloatArray
+    """The slot's part of the first layer."""
+    of_option: FloatArray
+    lift: FloatArray
+    """(hidden,): what the slot gives to the first layer."""
+    first: FloatArray
+    """(options + 1, hidden)."""
+    layers: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
+    """Weight, bias and memory of each layer between the first and the last."""
+    bias: FloatArray
+    last: FloatArray
+
+    def scores(self, row: FloatArray) -> list[float]:
+        """Return (options + 1) scores of one row."""
+        slot, hidden, lift = self.slot, self.first, self.lift
+        end = LIVE_SIZE + len(self.filled)
+        slot[:LIVE_SIZE] = row[:LIVE_SIZE]
+        slot[LIVE_SIZE:] = row[end:]
+        self.filled[:] = row[LIVE_SIZE:end]
+        np.dot(self.blocks, self.of_option, hidden)
+        np.dot(slot, self.of_slot, lift)
+        lift += self.bias
+        hidden += lift
+        np.maximum(hidden, 0.0, out=hidden)
+        for weight, bias, memory in self.layers:
+            np.dot(hidden, weight, memory)
+            memory += bias
+            hidden = np.maximum(memory, 0.0, out=memory)
+        scores: list[float] = np.dot(hidden, self.last).ravel().tolist()
+        return scores
+
+
+def make_desk(network: Mlp, options: int) -> Desk:
+    """Return the memory to score ``options`` options and idling with a network."""
+    blocks = np.zeros((options + 1, OPTION_SIZE), np.float32)
+    blocks[options, 0] = 1.0
+    first, hidden = network.weights[0], network.weights[0].shape[1]
+    between = zip(network.weights[1:-1], network.biases[1:-1], strict=True)
+    return Desk(
+        np.zeros(SLOT_SIZE, np.float32),
+        blocks,
+        blocks[:options].reshape(-1),
+        first[:SLOT_SIZE],
+        first[SLOT_SIZE:],
+        np.zeros(hidden, np.float32),
+        np.zeros((options + 1, hidden), np.float32),
+        tuple((weight, bias, np.zeros((options + 1, len(bias)), np.float32)) for weight, bias in between),
+        network.biases[0],
+        network.weights[-1],
+    )
 
 
 def split(row: FloatArray, options: int) -> tuple[FloatArray, FloatArray]:

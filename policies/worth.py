@@ -34,6 +34,10 @@ class ValueWorth:
         return value_reward(work.tile, option.accuracy_frac, state.value_per_correct, self.unit_tile)
 
 
+LEAST_J = 1e-15
+"""What a tile counts as costing at least, so that a free one has a worth too."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaperWorth:
     """Reward (19) of LEO-IISat; tiles beyond the budget count as wrong answers."""
@@ -45,7 +49,8 @@ class PaperWorth:
         """Return the points."""
         accuracy_frac = effective_accuracy_frac(option.accuracy_frac, work.tile, state.waiting_tile)
         floor_frac = state.accuracy_floor_frac
-        return paper_reward(accuracy_frac, option.energy_j, floor_frac, self.aee_weight, self.margin_weight)
+        energy_j = option.energy_j if option.energy_j > LEAST_J else LEAST_J
+        return paper_reward(accuracy_frac, energy_j, floor_frac, self.aee_weight, self.margin_weight)
 
 
 def worth_of(scenario: Scenario) -> Worth:

@@ -8,8 +8,11 @@ the horizons.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter, mul, truediv
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,11 +200,20 @@ def horizon_value(ops: Ops, value_sum: Value, all_value: Value) -> Value:
     return value_sum / ops.maximum(all_value, _TINY)
 
 
+def horizons(ops: Ops, net_sums_j: Sequence[Value], value_sums: Sequence[Value], usable_j: Value) -> list[Value]:
+    """Return all horizons of one slot: ``horizon_net`` and ``horizon_value`` of each window."""
+    all_value = ops.maximum(value_sums[-1], _TINY)
+    return [ops.minimum(ops.maximum(net_sum_j / usable_j, -2.0), 2.0) for net_sum_j in net_sums_j] + [
+        value_sum / all_value for value_sum in value_sums
+    ]
+
+
 live_numbers = on_numbers(live_features)
 option_numbers = on_numbers(option_features)
 _steady_numbers = on_numbers(steady_features)
-_horizon_net = on_numbers(horizon_net)
-_horizon_value = on_numbers(horizon_value)
+_horizons = on_numbers(horizons)
+_every_window = itemgetter(*(window - 1 for window in WINDOWS_SLOT))
+_scales = lru_cache(maxsize=64)(Scales)
 _admitted_tile = on_numbers(admitted_tile)
 
 
@@ -209,11 +221,11 @@ def observe(state: SlotState) -> NDArray[np.float32]:
     """Return the row of a slot, float32 of length ``observation_size(len(state.options))``, all finite."""
     waiting, budget_j, seconds = float(state.arrived_tile + state.queued_tile), state.budget_j, state.time_budget_s
     options, tile = state.options, _tiles_that_fit(state)
-    net = [*accumulate(state.ahead_net_j[:_REACH])] or [0.0]
-    value = [*accumulate(state.ahead_value[:_REACH])] or [0.0]
-    scales = Scales(state.capacity_j, state.reserve_j, state.temperature_limit_k)
-    best_right_tile = max([t * o.accuracy_frac for o, t in zip(options, tile, strict=True)], default=0.0)
-    best_per_j = max([o.accuracy_frac / o.energy_j for o in options], default=_TINY)
+    accuracies, energies = [o.accuracy_frac for o in options], [o.energy_j for o in options]
+    net, value = _window_sums(state.ahead_net_j), _window_sums(state.ahead_value)
+    scales = _scales(state.capacity_j, state.reserve_j, state.temperature_limit_k)
+    best_right_tile = max(map(mul, tile, accuracies), default=0.0)
+    best_per_j = max(map(truediv, accuracies, energies), default=_TINY)
     row = live_numbers(
         scales,
         state.charge_j,
@@ -228,11 +240,10 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         value[-1],
         state.harvest_j - state.load_j + net[-1],
         best_per_j,
-        min([o.energy_j for o in options], default=0.0),
+        min(energies, default=0.0),
     )
     floor_frac = state.accuracy_floor_frac
-    for o, fits in zip(options, tile, strict=True):
-        accuracy, energy_j, time_s = o.accuracy_frac, o.energy_j, o.time_s
+    for o, fits, accuracy, energy_j in zip(options, tile, accuracies, energies, strict=True):
         block = option_numbers(
             scales,
             budget_j,
@@ -241,7 +252,7 @@ def observe(state: SlotState) -> NDArray[np.float32]:
             floor_frac,
             accuracy,
             energy_j,
-            time_s,
+            o.time_s,
             fits,
             best_right_tile,
             best_per_j,
@@ -262,10 +273,17 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         1.0 if state.may_idle else 0.0,
         float(len(state.ahead_net_j)),
     )
-    last = len(net) - 1
-    row += [_horizon_net(net[min(window - 1, last)], usable_j) for window in WINDOWS_SLOT]
-    row += [_horizon_value(value[min(window - 1, last)], value[-1]) for window in WINDOWS_SLOT]
+    row += _horizons(net, value, usable_j)
     return np.array(row, dtype=np.float32)
+
+
+def _window_sums(ahead: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the sum of the slots ahead over each window; a shorter forecast counts as far as it goes."""
+    sums = [*accumulate(ahead[:_REACH])] or [0.0]
+    if len(sums) < _REACH:
+        sums += [sums[-1]] * (_REACH - len(sums))
+    chosen: tuple[float, ...] = _every_window(sums)
+    return chosen
 
 
 def _tiles_that_fit(state: SlotState) -> list[float]:

@@ -110,16 +110,18 @@ def admit(state: SlotState, option: Option | None) -> Work:
     """
     if option is None:
         return IDLE
-    awake_j = option.awake_j
-    room = {
-        "energy": (state.budget_j - awake_j) / option.energy_j if option.energy_j > 0 else math.inf,
-        "time": state.time_budget_s / option.time_s if option.time_s > 0 else math.inf,
-        "heat": (state.heat_budget_j - awake_j) / option.energy_j if option.energy_j > 0 else math.inf,
-    }
-    limit = min(room, key=lambda name: room[name])
-    waiting = state.waiting_tile
-    if room[limit] >= waiting:
-        tile, limited_by = waiting, "none"
+    energy_j, time_s, awake_j = option.energy_j, option.time_s, option.awake_j
+    waiting, limit, room = state.arrived_tile + state.queued_tile, "energy", math.inf
+    if energy_j > 0:
+        room = (state.budget_j - awake_j) / energy_j
+    in_time = state.time_budget_s / time_s if time_s > 0 else math.inf
+    if in_time < room:
+        limit, room = "time", in_time
+    in_heat = (state.heat_budget_j - awake_j) / energy_j if energy_j > 0 else math.inf
+    if in_heat < room:
+        limit, room = "heat", in_heat
+    if room >= waiting:
+        tile, limit = waiting, "none"
     else:
-        tile, limited_by = max(0, math.floor(room[limit])), limit
-    return Work(tile, tile * option.energy_j + awake_j * (tile > 0), tile * option.time_s, limited_by)
+        tile = max(0, math.floor(room))
+    return Work(tile, tile * energy_j + awake_j * (tile > 0), tile * time_s, limit)
