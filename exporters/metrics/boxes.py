@@ -60,3 +60,21 @@ def suppress(found: Boxes, *, min_score: float, max_overlap: float, most: int = 
         rest = np.flatnonzero(alive[number + 1 :]) + number + 1
         alive[rest[overlaps(apart[number : number + 1], apart[rest])[0] > max_overlap]] = False
     return found[kept]
+
+
+def paired_difference(ours: Boxes, theirs: Boxes, score_slack: float = 1e-4) -> tuple[float, float]:
+    """Largest difference in pixels and in score between (k, 6) answers whose equal scores may stand in another order.
+
+    Each of our boxes is held against the nearest of theirs with its class; those whose score is within ``score_slack``
+    of the last one's are left out, since either side may have cut off the other of a tie.
+    """
+    if not len(ours) or not len(theirs):
+        return (0.0, 0.0) if len(ours) == len(theirs) else (float("inf"), float("inf"))
+    kept = ours[ours[:, 4] > ours[:, 4].min() + score_slack]
+    worst_px = worst_score = 0.0
+    for row in kept:
+        apart = np.abs(theirs[:, :4] - row[:4]).max(1) + 1e6 * (theirs[:, 5] != row[5])
+        nearest = int(apart.argmin())
+        worst_px = max(worst_px, float(apart[nearest]))
+        worst_score = max(worst_score, float(abs(theirs[nearest, 4] - row[4])))
+    return worst_px, worst_score

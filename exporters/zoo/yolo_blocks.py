@@ -1,4 +1,4 @@
-"""The blocks of YOLOv5 6.x, written from their description (``specs``: widths, kernels, order), and shuffle attention."""
+"""The blocks of YOLOv5 6.x, written from their description (widths, kernels, order), and shuffle attention."""
 
 from __future__ import annotations
 

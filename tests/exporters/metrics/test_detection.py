@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from exporters.metrics.boxes import overlaps, suppress
+from exporters.metrics.boxes import overlaps, paired_difference, suppress
 from exporters.metrics.detection import score_detections
 
 Scene = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray]]
@@ -112,3 +112,11 @@ def test_suppression_keeps_the_best_of_each_heap_and_class() -> None:
     kept = suppress(found, min_score=0.25, max_overlap=0.45)
     assert kept[:, 4].tolist() == pytest.approx([0.9, 0.8])
     assert overlaps(kept[:1], kept[1:])[0, 0] == pytest.approx(1.0)
+
+
+def test_answers_are_compared_whatever_the_order_of_equal_scores() -> None:
+    ours = np.array([[0, 0, 10, 10, 0.9, 0], [5, 5, 9, 9, 0.9, 0], [50, 50, 60, 60, 0.2, 0]], np.float32)
+    theirs = ours[[1, 0, 2]] + np.float32([0, 0.5, 0, 0, 0.01, 0])
+    assert paired_difference(ours, theirs) == pytest.approx((0.5, 0.01))
+    assert paired_difference(ours[:0], theirs[:0]) == (0.0, 0.0)
+    assert paired_difference(ours, theirs[:0]) == (np.inf, np.inf)
