@@ -34,20 +34,23 @@ def course(
     steps_per_epoch: int = 0,
     hold_back: int = 0,
     tile_px: int = 0,
+    cache: Path | None = None,
     **switches: bool,
 ) -> RestorationCourse:
     """A course on the folder ``data``: pairs as ``read_pairs`` knows them, or chips with a ``classes.txt``.
 
     ``steps_per_epoch`` 0 is one pass over the images, eight crops each from pairs. ``hold_back`` images (0: 200 chips
     or 8 pairs) choose the epoch where the data set has no validation split. ``tile_px`` is the deployed tile (0: the
-    chip, or 256). Further settings switch the paper's modules off: dwb, mab, wdm, ca, pa, fam.
+    chip, or 256). ``cache`` keeps decoded chips. Further settings switch the paper's modules off: dwb, mab, wdm, ca, pa, fam.
     """
     if unknown := sorted(switches.keys() - set(SWITCHES)):
         raise FitError(f"DWTMA-Net has no setting {unknown[0]!r}. Use batch, crop_px, or one of {list(SWITCHES)}.")
     if crop_px % 8 or crop_px < 8:
         raise FitError(f"crop_px is {crop_px}. DWTMA-Net needs a multiple of 8.")
     chips = (data / "classes.txt").is_file()
-    sampler, val, test = _from_chips(data, hold_back or 200) if chips else _from_pairs(data, crop_px, hold_back or 8)
+    sampler, val, test = (
+        _from_chips(data, hold_back or 200, cache) if chips else _from_pairs(data, crop_px, hold_back or 8)
+    )
     edge_px = tile_px or (test.clear[0].shape[1] if chips else 256)
     one_pass = len(sampler) * (1 if chips else 8) // batch
     return RestorationCourse(
@@ -75,10 +78,10 @@ def hazed_pairs(chips: Chips, seed: int, model: HazeModel | None = None) -> Pair
     return Pairs(f"{chips.name} under synthetic haze, seed {seed}", names, tuple(hazy), tuple(chips.pixels))
 
 
-def _from_chips(data: Path, held: int) -> tuple[Sampler, Pairs, Pairs]:
-    fit, val = hold_back(read_chips(data, "train"), held, seed=1)
+def _from_chips(data: Path, held: int, cache: Path | None) -> tuple[Sampler, Pairs, Pairs]:
+    fit, val = hold_back(read_chips(data, "train", cache=cache), held, seed=1)
     model = HazeModel()
-    test = hazed_pairs(read_chips(data, "test"), TEST_HAZE_SEED, model)
+    test = hazed_pairs(read_chips(data, "test", cache=cache), TEST_HAZE_SEED, model)
     return HazeSampler(fit.pixels, model), hazed_pairs(val, HELD_HAZE_SEED, model), test
 
 

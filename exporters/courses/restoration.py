@@ -135,6 +135,7 @@ class RestorationCourse:
             **restored,
             **{f"{key}_input": value for key, value in degraded.items()},
             "gain_db": restored["psnr_db"] - degraded["psnr_db"],
+            "n": len(self.held_out),
         }
 
     def tiles(self, split: str) -> Tiles:
