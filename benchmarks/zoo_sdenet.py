@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from exporters.baselines.rx import global_rx, local_rx
-from exporters.courses.sdenet import SceneCourse, course
+from exporters.courses.sdenet import RECIPE, SceneCourse, course
 from exporters.metrics.anomaly import auc, mahalanobis
 from exporters.readers.hyperspectral import read_scenes
 from exporters.training.loop import fit_course
@@ -29,7 +29,7 @@ RESULT = Path(__file__).parent / "results" / "zoo-sdenet.json"
 CHOSEN_ON = ("abu-airport-1", "abu-airport-4")
 VARIANTS: dict[str, dict[str, Any]] = {
     "published": {},
-    "without variational mapping": {"switches": {"variational": False}},
+    "without variational mapping": {"variational": False},
     "without holes": {"holes": False},
 }
 
@@ -61,17 +61,7 @@ def _options() -> argparse.Namespace:
 
 
 def _training(options: argparse.Namespace, seed: int) -> Training:
-    return Training(
-        epochs=options.epochs,
-        seed=seed,
-        lr=1e-3,
-        weight_decay=5e-6,
-        schedule="cosine",
-        warmup_frac=0.1,
-        ema_decay=0.0,
-        patience=30,
-        threads=1,
-    )
+    return Training(**{**RECIPE, "epochs": options.epochs, "seed": seed, "threads": 1})
 
 
 def _fitted(made: SceneCourse, options: argparse.Namespace, name: str, seed: int) -> dict[str, float]:
@@ -86,7 +76,8 @@ def _fitted(made: SceneCourse, options: argparse.Namespace, name: str, seed: int
     torch.manual_seed(seed)
     untrained = made.test(made.build())["auc"]
     begin_s = time.process_time()
-    result = fit_course(made, _training(options, seed), options.out / name)
+    notes = {"course": {"scene": made.scene.name}}
+    result = fit_course(made, _training(options, seed), options.out / name, notes=notes)
     figures = {
         "seed": seed,
         "auc": result.test["auc"],

@@ -92,18 +92,10 @@ def _trained(options: argparse.Namespace, variant: str, seed: int) -> dict[str, 
     if kept.is_file():
         stored: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
         return stored
-    made = course(options.data, seed=seed, switches=VARIANTS[variant])
-    training = Training(
-        epochs=options.epochs,
-        seed=seed,
-        lr=2e-3,
-        weight_decay=0.01,
-        precision="bf16",
-        ema_decay=0.0,
-        threads=1,
-    )
+    made = course(options.data, seed=seed, **VARIANTS[variant])
+    training = Training(**{**made.recipe, "epochs": options.epochs, "seed": seed, "threads": 1})
     begin_s = time.process_time()
-    result = fit_course(made, training, out, progress=print)
+    result = fit_course(made, training, out, notes={"course": VARIANTS[variant]}, progress=print)
     network = load_checkpoint(result.best).build()
     figures = {
         "seed": seed,

@@ -27,6 +27,17 @@ Float32Array = NDArray[np.float32]
 BANDS, EDGE_PX, SCALE = 50, 64, 0.1
 """The network's contract: 50 bands of 64 px tiles, scaled to -0.1..0.1."""
 _TILE_STRIDE_PX = 8
+RECIPE = {
+    "epochs": 5,
+    "lr": 1e-3,
+    "weight_decay": 5e-6,
+    "schedule": "cosine",
+    "warmup_frac": 0.1,
+    "ema_decay": 0.0,
+    "patience": 30,
+}
+PAPER_RECIPE = {**RECIPE, "epochs": 1000, "lr": 5e-6, "weight_decay": 0.0, "schedule": "constant", "warmup_frac": 0.0}
+"""As printed; far too slow from scratch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,11 @@ class SceneCourse:
     ridge: float = RIDGE
     score_on: str = "residual"
     """Or ``output``, as the lineage does; the package always scores the residual."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Settings of the training loop that suit it."""
+        return RECIPE
 
     def build(self) -> nn.Module:
         """The network with fresh weights."""
@@ -158,21 +174,58 @@ def course(
     scene: str = "",
     band_select: str = "first",
     bands: int = BANDS,
-    **settings: Any,
+    batch: int = 4,
+    steps_per_epoch: int = 10,
+    holes: bool = True,
+    over: str = "sum",
+    ridge: float = RIDGE,
+    score_on: str = "residual",
+    variational: bool = True,
+    block: str = "cswin",
+    global_residual: bool = False,
+    width: int | None = None,
+    latent: int | None = None,
 ) -> SceneCourse:
     """The course on one scene: ``data`` is its file, or a folder of .mat files of which ``scene`` names one.
 
-    ``bands`` other than 50 make another network. ``settings``: batch, steps_per_epoch, holes, over, ridge, score_on and
-    ``switches`` of the network. Raises DatasetError.
+    ``bands`` other than 50, and what follows ``score_on``, are switches of the network. Raises DatasetError.
     """
     cube = read_cube(data) if data.is_file() else _named(data, scene)
     if min(cube.values.shape[1:]) < EDGE_PX:
         raise DatasetError(f"{cube.name} is {cube.values.shape[1:]} px; at least {EDGE_PX} are needed on each side.")
-    if settings.get("score_on", "residual") not in ("residual", "output"):
-        raise DatasetError(f"Scores are not made on {settings['score_on']!r}. Use 'residual' or 'output'.")
-    switches = {**settings.pop("switches", {}), **({"bands": bands} if bands != BANDS else {})}
-    index = band_index(len(cube.values), bands, band_select)
-    return SceneCourse(size=size, seed=seed, scene=cube, index=index, switches=switches, **settings)
+    if score_on not in ("residual", "output") or over not in ("sum", "mean"):
+        raise DatasetError(
+            f"score_on {score_on!r} or over {over!r} is unknown. Use 'residual' or 'output', 'sum' or 'mean'."
+        )
+    usual = {
+        "bands": BANDS,
+        "variational": True,
+        "block": "cswin",
+        "global_residual": False,
+        "width": None,
+        "latent": None,
+    }
+    given = {
+        "bands": bands,
+        "variational": variational,
+        "block": block,
+        "global_residual": global_residual,
+        "width": width,
+        "latent": latent,
+    }
+    return SceneCourse(
+        size=size,
+        switches={key: value for key, value in given.items() if value != usual[key]},
+        scene=cube,
+        index=band_index(len(cube.values), bands, band_select),
+        seed=seed,
+        batch=batch,
+        steps_per_epoch=steps_per_epoch,
+        holes=holes,
+        over=over,
+        ridge=ridge,
+        score_on=score_on,
+    )
 
 
 def scaled(values: Float32Array) -> Float32Array:

@@ -19,6 +19,7 @@ from ..errors import DatasetError
 from ..metrics.change import Counts
 from ..readers.change import Pair, halved, read_pairs
 from ..registry import build_network
+from ..tiles import Tiles
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Float32Array = NDArray[np.float32]
 _SETS = ("cd-levir-samples", "cd-whu-samples")
+_TILE_STRIDE_PX = 20
+RECIPE = {"epochs": 18, "lr": 2e-3, "weight_decay": 0.01, "ema_decay": 0.0, "precision": "bf16"}
 _FINE_M = ("whu",)
 """Sets of 0.2 m, which are halved so that all pairs show buildings at about one size."""
 
@@ -46,8 +49,13 @@ class ChangeCourse:
     edge_px: int = 128
     batch: int = 8
     steps_per_epoch: int = 20
-    jitter: float = 0.2
+    jitter_frac: float = 0.2
     threshold: float = 0.5
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Settings of the training loop that suit it."""
+        return RECIPE
 
     def build(self) -> nn.Module:
         """The network with fresh weights."""
@@ -100,6 +108,18 @@ class ChangeCourse:
             notes={"order": "the reference is the earlier date", "test_pairs": sum(map(len, self.tests.values()))},
         )
 
+    def tiles(self, split: str) -> Tiles:
+        """Overlapping tiles of both dates of all pairs of ``train`` or ``test``, the reference's bands first."""
+        pairs = [pair for pairs in (self.train if split == "train" else self.tests).values() for pair in pairs]
+        edge, cut = self.edge_px, []
+        for pair in pairs:
+            both, (rows, cols) = np.concatenate([pair.earlier, pair.later]), pair.changed.shape
+            for top in range(0, rows - edge + 1, _TILE_STRIDE_PX):
+                cut += [
+                    both[:, top : top + edge, left : left + edge] for left in range(0, cols - edge + 1, _TILE_STRIDE_PX)
+                ]
+        return Tiles(f"{' and '.join(self.tests)}/{split}", np.stack(cut))
+
     def _count(self, network: nn.Module, pairs: Sequence[Pair]) -> Counts:
         network.eval()
         found = (probability(network, pair, self.edge_px) > self.threshold for pair in pairs)
@@ -109,7 +129,7 @@ class ChangeCourse:
         """A window outside the held-back corner, turned, flipped, and each date lit its own way."""
         row, col = _place(pair.changed.shape, self.edge_px, rng)
         window = (slice(row, row + self.edge_px), slice(col, col + self.edge_px))
-        dates = [jitter(date[:, window[0], window[1]], rng, self.jitter) for date in (pair.earlier, pair.later)]
+        dates = [jitter(date[:, window[0], window[1]], rng, self.jitter_frac) for date in (pair.earlier, pair.later)]
         both = np.concatenate([*dates, pair.changed[window][None].astype(np.float32)])
         both = np.rot90(both, int(rng.integers(4)), (1, 2))
         both = both[:, :, ::-1] if rng.integers(2) else both
@@ -118,26 +138,48 @@ class ChangeCourse:
 
 
 def course(
-    data: Path, *, size: str = "edge", seed: int = 0, sets: str | Sequence[str] = "", **settings: Any
+    data: Path,
+    *,
+    size: str = "edge",
+    seed: int = 0,
+    sets: str = "",
+    edge_px: int = 128,
+    batch: int = 8,
+    steps_per_epoch: int = 20,
+    jitter_frac: float = 0.2,
+    conv: str = "csh",
+    groups: int = 2,
+    attention: bool = True,
+    width: int | None = None,
 ) -> ChangeCourse:
     """The course on ``data``: a folder of pairs, or one that holds the ``sets`` (by default LEVIR's and WHU's samples).
 
-    ``settings``: edge_px, batch, steps_per_epoch, jitter, and ``switches`` of the network. Raises DatasetError.
+    ``sets`` are names with commas between them; what follows ``jitter_frac`` are switches of the network. Raises
+    DatasetError.
     """
-    names = (
-        [sets] if isinstance(sets, str) and sets else list(sets) or [name for name in _SETS if (data / name).is_dir()]
-    )
+    names = [name for name in sets.split(",") if name] or [name for name in _SETS if (data / name).is_dir()]
     folders = {name: data / name for name in names} or {data.name: data}
     train = {name: _scaled(name, read_pairs(folder, "train")) for name, folder in folders.items()}
     tests = {name: _scaled(name, read_pairs(folder, "test")) for name, folder in folders.items()}
-    made = ChangeCourse(size=size, seed=seed, train=train, tests=tests, **settings)
     for pair in (pair for pairs in train.values() for pair in pairs):
-        if min(pair.changed.shape) < 2 * made.edge_px:
+        if min(pair.changed.shape) < 2 * edge_px:
             raise DatasetError(
-                f"{pair.name} is {pair.changed.shape} px; at least twice the crop's {made.edge_px} px are needed, "
-                "since a corner is held back. Use a smaller edge_px."
+                f"{pair.name} is {pair.changed.shape} px; at least twice the crop's {edge_px} px are needed, since a "
+                "corner is held back. Use a smaller edge_px."
             )
-    return made
+    usual = {"conv": "csh", "groups": 2, "attention": True, "width": None}
+    given = {"conv": conv, "groups": groups, "attention": attention, "width": width}
+    return ChangeCourse(
+        size=size,
+        switches={key: value for key, value in given.items() if value != usual[key]},
+        train=train,
+        tests=tests,
+        seed=seed,
+        edge_px=edge_px,
+        batch=batch,
+        steps_per_epoch=steps_per_epoch,
+        jitter_frac=jitter_frac,
+    )
 
 
 def corner(pair: Pair, edge_px: int) -> Pair:

@@ -37,7 +37,7 @@ def test_a_fit_finds_the_strange_pixel_and_leaves_the_score_in_the_checkpoint(sc
     from exporters.checkpoint import load_checkpoint
     from exporters.zoo.sdenet_deploy import deploy
 
-    made = course(scene, bands=12, steps_per_epoch=1, batch=1, switches={"width": 8, "latent": 4})
+    made = course(scene, bands=12, steps_per_epoch=1, batch=1, width=8, latent=4)
     result = fit_course(made, Training(epochs=1, lr=1e-3, ema_decay=0.0, threads=1), tmp_path / "fit")
     checkpoint = load_checkpoint(result.best)
     assert checkpoint.dtype == "float32"
