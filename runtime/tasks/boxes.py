@@ -72,7 +72,8 @@ class Boxes:
 class Overlap:
     """When two boxes of a class are one: intersection over union or over the smaller one, at least ``threshold``.
 
-    With ``rejoin``, the smaller one counts wherever a tile's border cuts one of the two: a part lies within the whole.
+    With ``rejoin``, the smaller one counts wherever a tile's border cuts one of the two: a part lies within the whole,
+    and gives way to it whatever its score. Without, scores alone decide.
     """
 
     metric: str = "iou"
@@ -87,9 +88,10 @@ class Overlap:
 def suppress(boxes: Boxes, overlap: Overlap) -> IntArray:
     """Positions of the boxes to keep, best first.
 
-    Whole boxes come before cut ones, then higher scores; ties fall to the box further left, then further up.
+    With ``rejoin`` whole boxes come before cut ones; then higher scores; ties fall to the box further left, then
+    further up.
     """
-    order = _order(boxes)
+    order = _order(boxes, overlap)
     better, worse = _pairs(boxes.take(order), overlap)
     return order[_greedy(len(boxes), better, worse)]
 
@@ -121,7 +123,7 @@ class StreamingMerge:
         waiting = Boxes.together(self._parts)
         if not len(waiting):
             return waiting
-        boxes = waiting.take(_order(waiting))
+        boxes = waiting.take(_order(waiting, self._overlap))
         better, worse = _pairs(boxes, self._overlap)
         open_ones = _reached(boxes.sides_px[:, 3] > front_px, better, worse)
         keep = np.zeros(len(boxes), dtype=bool)
@@ -135,9 +137,10 @@ class StreamingMerge:
         return self.settle(np.inf)
 
 
-def _order(boxes: Boxes) -> IntArray:
+def _order(boxes: Boxes, overlap: Overlap) -> IntArray:
     left, top, right, bottom = boxes.sides_px.T
-    order: IntArray = np.lexsort((bottom, right, top, left, -boxes.score, boxes.cut))
+    keys = (bottom, right, top, left, -boxes.score)
+    order: IntArray = np.lexsort((*keys, boxes.cut) if overlap.rejoin else keys)
     return order
 
 

@@ -26,7 +26,8 @@ def boxes_of(count: int, span_px: float, size_px: float, *, classes: int = 2, se
 def brute_force(boxes: Boxes, overlap: Overlap) -> list[int]:
     left, top, right, bottom = boxes.sides_px.T
     area, kept = (right - left) * (bottom - top), list[int]()
-    for i in np.lexsort((bottom, right, top, left, -boxes.score, boxes.cut)).tolist():
+    parts_last = boxes.cut if overlap.rejoin else np.zeros(len(boxes))
+    for i in np.lexsort((bottom, right, top, left, -boxes.score, parts_last)).tolist():
         for k in kept:
             wide = min(right[i], right[k]) - max(left[i], left[k])
             high = min(bottom[i], bottom[k]) - max(top[i], top[k])
@@ -99,7 +100,7 @@ def test_a_whole_box_stands_for_the_part_of_it_that_a_border_cut_off() -> None:
         sides, np.array([0.6, 0.9]), np.zeros(2, dtype=int), np.zeros((2, 2), dtype=int), np.array([False, True])
     )
     assert suppress(boxes, Overlap()).tolist() == [0]
-    assert suppress(boxes, Overlap(rejoin=False)).tolist() == [0, 1]
+    assert suppress(boxes, Overlap(rejoin=False)).tolist() == [1, 0]
 
 
 def test_one_box_that_covers_everything_does_not_slow_the_rest_down() -> None:
