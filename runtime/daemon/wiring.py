@@ -79,6 +79,7 @@ class Wired:
     fleet: Fleet
     radio: Radio
     feeder: Feeder
+    pictures: PictureLadder
     loop: SlotLoop
 
 
@@ -181,7 +182,7 @@ class Aboard:
         facts.forecast_doubt = lambda: "" if world.ahead is None else world.ahead.reason
         policy = mission_policy(scenario, scenario.policy.name, world)
         radio = Radio(self.store, flight.radio, mission.at, mission.rules, self.files, self.outbox, host.running)
-        has_radio = flight.radio.kind != "none"
+        pictures = PictureLadder(self.outbox, mission.rules)
         loop = SlotLoop(
             world=world,
             policy=policy,
@@ -191,7 +192,7 @@ class Aboard:
             meter=self._meter(mission) if old is None else old.loop.meter,
             store=self.store,
             downlink=radio,
-            pictures=PictureLadder(self.outbox, mission.rules) if has_radio else NoPictures(),
+            pictures=NoPictures() if flight.radio.kind == "none" else pictures,
             monotonic_s=clock.monotonic_s,
             pace=RealPace(clock.monotonic_s),
             batch_tile=flight.mission.batch_tile,
@@ -204,7 +205,7 @@ class Aboard:
         else:
             old.radio.close()
         self._restate(mission, scenario, fleet)
-        return Wired(replace(mission, scenario=scenario), world, facts, fleet, radio, feeder, loop)
+        return Wired(replace(mission, scenario=scenario), world, facts, fleet, radio, feeder, pictures, loop)
 
     def check_reload(self, mission: Mission) -> None:
         """Refuse a new file that changes what only a restart can."""

@@ -64,6 +64,11 @@ class ChipOutbox:
                 self._remove(Path(report.name).name)
 
     @property
+    def waiting_file(self) -> int:
+        """How many pictures wait."""
+        return len(self._sizes_byte)
+
+    @property
     def waiting_byte(self) -> int:
         """What waits in the outbox."""
         return sum(self._sizes_byte.values())

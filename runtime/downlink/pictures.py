@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import LinkError, StoreError
 from ..records import Product, TileRef, UInt8Array
 from .chips import ChipOutbox
 from .rules import Rules
+
+log = logging.getLogger(__name__)
 
 CHIP_PX = 32
 """A chip's side is at most this."""
@@ -18,15 +22,28 @@ Look = Callable[[TileRef], UInt8Array | None]
 """The pixels of a window, 1 or 3 bands, ``None`` where they cannot be had."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PictureLadder:
     """Queues pictures of the products worth most. A slot costs ``rules.pictures_per_slot`` small reads at most."""
 
     outbox: ChipOutbox
     rules: Rules
+    fault: str = ""
+    """Why the last slot's pictures could not be queued, empty where they could."""
 
     def offer(self, products: Sequence[Product], look: Look) -> None:
-        """Queue a chip of each product that is chosen, and the full picture where that shows more."""
+        """Queue a chip of each product that is chosen, and the full picture where that shows more.
+
+        A disk that refuses costs pictures, never the pass: what was found is durable already.
+        """
+        self.fault = ""
+        try:
+            self._offer(products, look)
+        except (StoreError, LinkError) as error:
+            self.fault = str(error)
+            log.warning("no pictures of this slot: %s", error)
+
+    def _offer(self, products: Sequence[Product], look: Look) -> None:
         wanted = (product for product in products if not self.rules.refusal(product))
         most = self.rules.pictures_per_slot
         for product in heapq.nsmallest(most, wanted, key=lambda one: (-one.value, one.product_id)):

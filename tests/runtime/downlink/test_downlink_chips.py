@@ -154,3 +154,18 @@ def test_an_outbox_holds_no_more_files_than_it_may(
         outbox.offer(make_product(number), picture(number, 8), value=float(number))
     assert len(files.outgoing()) == len(list((tmp_path / "outbox").iterdir())) == 5
     assert outbox.shed == 7
+
+
+def test_a_disk_that_refuses_costs_pictures_and_says_so(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    ladder = PictureLadder(outbox, Rules())
+    (tmp_path / "outbox").rmdir()
+    ladder.offer([make_product(1)], lambda ref: picture(1))
+    assert "Cannot write" in ladder.fault
+    assert files.outgoing() == ()
+    (tmp_path / "outbox").mkdir()
+    ladder.offer([make_product(1)], lambda ref: picture(1))
+    assert ladder.fault == ""
+    assert outbox.waiting_file == len(files.outgoing()) == 2
