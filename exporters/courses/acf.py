@@ -86,13 +86,14 @@ class AcfCourse:
         return {"loss": fine + whole if self.global_loss else fine, "fine": fine, "whole": whole}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Recalls on pictures held back from training."""
-        return self.score(network, self.held).as_table()
+        """Recalls on pictures held back from training, as shares."""
+        return shares(self.score(network, self.held).as_table())
 
     def test(self, network: nn.Module) -> dict[str, float]:
-        """Recalls on the test pictures, and those of the global embedding alone as ``global_*``."""
-        plain = self.score(network, self.tested, whole=True).as_table()
-        return {**self.score(network, self.tested).as_table(), **{f"global_{k}": v for k, v in plain.items()}}
+        """Recalls on the ``n`` test pictures, as shares; those of the global embedding alone as ``global_*``."""
+        plain = shares(self.score(network, self.tested, whole=True).as_table())
+        found = shares(self.score(network, self.tested).as_table())
+        return {**found, "n": float(len(self.tested)), **{f"global_{key}": value for key, value in plain.items()}}
 
     def score(self, network: nn.Module, captions: Captions, *, whole: bool = False) -> Recalls:
         """Recalls of a split, by the network's score or, with ``whole``, by the global cosine."""
@@ -170,6 +171,11 @@ def parameter_groups(network: nn.Module, lr: float) -> list[dict[str, Any]]:
     slow = {id(weight) for weight in network.get_submodule("image.backbone").parameters()}
     rest = [weight for weight in network.parameters() if id(weight) not in slow]
     return [{"params": [w for w in network.parameters() if id(w) in slow], "lr": 0.1 * lr}, {"params": rest, "lr": lr}]
+
+
+def shares(percent: Mapping[str, float]) -> dict[str, float]:
+    """Percentages as shares of 1."""
+    return {key: 0.01 * value for key, value in percent.items()}
 
 
 def normalised(pixels: NDArray[np.uint8]) -> Tensor:

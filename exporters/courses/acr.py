@@ -16,7 +16,7 @@ from ..readers.captions import read_pictures
 from ..readers.questions import Questions, is_open, read_questions
 from ..tiles import Tiles
 from ..vocabulary import Vocabulary
-from .acf import MEAN, STD, normalised
+from .acf import MEAN, STD, normalised, shares
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -92,13 +92,14 @@ class AcrCourse:
         return acr_loss(answer_logits.float(), type_logits.float(), answer, is_open)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Accuracy by kind on pictures held back from training."""
-        return self.score(network, self.held).as_table()
+        """Accuracy by kind on pictures held back from training, as shares."""
+        return shares(self.score(network, self.held).as_table())
 
     def test(self, network: nn.Module) -> dict[str, float]:
-        """Accuracy by kind on the test pictures, and that of the majority answer as ``floor_*``."""
-        floor = self.floor(self.tested).as_table()
-        return {**self.score(network, self.tested).as_table(), **{f"floor_{k}": v for k, v in floor.items()}}
+        """Accuracy by kind of the ``n`` test questions, as shares; that of the majority answer as ``floor_*``."""
+        floor = shares(self.floor(self.tested).as_table())
+        found = shares(self.score(network, self.tested).as_table())
+        return {**found, "n": float(len(self.tested)), **{f"floor_{key}": value for key, value in floor.items()}}
 
     def floor(self, questions: Questions) -> Accuracies:
         """Each kind answered with its most frequent answer in training, the held-back pictures included."""
