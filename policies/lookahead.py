@@ -78,7 +78,7 @@ class Lookahead:
         for option in state.options:
             fits_frac = min(1.0, state.time_budget_s / max(tile * option.time_s, 1e-9))
             gives = fits_frac * value * option.accuracy_frac * self.outlook.points_per_value
-            corners.append((fits_frac * tile * option.energy_j, gives))
+            corners.append((fits_frac * tile * option.energy_j + option.awake_j, gives))
         return gain_of(self.outlook.cell, hull(corners) if tile > 0 else NOTHING, net_j)
 
     def _charge_after(self, state: SlotState, energy_j: float) -> float:

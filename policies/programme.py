@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from power_sim.dynamics import Plant
 from power_sim.episode import draw_episode
 from power_sim.scenario import Scenario
-from power_sim.timeline import timeline_of
+from power_sim.timeline import awake_j, timeline_of
 
 from .errors import EvaluationError
 from .frontier import lowest_charges
@@ -43,7 +43,7 @@ class Mission:
     gives: Float64Array
     """(slots, covers, options): points per tile."""
     energy_j: Float64Array
-    """(slots, options): per tile."""
+    """(slots, options): per tile, the least share of what the option's power mode draws beside its tiles included."""
     time_s: Float64Array
     """(slots, options): per tile."""
     net_j: Float64Array
@@ -101,6 +101,7 @@ def mission_of(scenario: Scenario, seed: int, orbits: float | None = None) -> Mi
     episode = draw_episode(scenario, line, seed)
     slots, part = episode.slots, slice(episode.first, episode.first + episode.slots)
     options = line.accuracy.shape[0]
+    extra_j = least_awake_j(scenario, line.plant, episode.arrived_tile, episode.time_s)
     accuracy = line.accuracy.T[None, :, :] + np.broadcast_to(episode.accuracy_shift, (slots, options))[:, None, :]
     return Mission(
         plant=line.plant,
@@ -108,7 +109,7 @@ def mission_of(scenario: Scenario, seed: int, orbits: float | None = None) -> Mi
         arrived_tile=episode.arrived_tile,
         stays=line.queued * float(line.plant.queue_max_tile > 0),
         gives=line.value[None, :, None] * accuracy / scenario.reward.unit_tile,
-        energy_j=np.broadcast_to(episode.energy_j, (slots, options)),
+        energy_j=np.broadcast_to(episode.energy_j, (slots, options)) + extra_j,
         time_s=np.broadcast_to(episode.time_s, (slots, options)),
         net_j=line.harvest_j[part] - line.load_j[part],
         floor_j=line.floor_j[part],
@@ -121,15 +122,29 @@ def expected_mission(scenario: Scenario, seed: int, orbits: float | None = None)
     line, drawn = timeline_of(scenario, orbits), mission_of(scenario, seed, orbits)
     first, slots = draw_episode(scenario, line, seed).first, len(drawn.net_j)
     clear_frac = 1.0 - scenario.workload.cloud_mean_frac
-    models = scenario.pool.models
+    models, arrived = scenario.pool.models, line.mean_tile[first : first + slots] * clear_frac
+    time_s = np.array([[model.time_s for model in models]])
+    extra_j = least_awake_j(scenario, line.plant, arrived, time_s)
     return replace(
         drawn,
-        arrived_tile=line.mean_tile[first : first + slots] * clear_frac,
+        arrived_tile=arrived,
         gives=np.broadcast_to(line.value[None, :, None] * line.accuracy.T[None], drawn.gives.shape)
         / scenario.reward.unit_tile,
-        energy_j=np.broadcast_to([model.energy_j for model in models], drawn.energy_j.shape),
-        time_s=np.broadcast_to([model.time_s for model in models], drawn.time_s.shape),
+        energy_j=np.broadcast_to([model.energy_j for model in models], drawn.energy_j.shape) + extra_j,
+        time_s=np.broadcast_to(time_s, drawn.time_s.shape),
     )
+
+
+def least_awake_j(scenario: Scenario, plant: Plant, arrived_tile: Float64Array, time_s: Float64Array) -> Float64Array:
+    """Return (slots, options) what each tile bears of its mode's draw when as many share it as a slot can ever do.
+
+    A slot that runs an option pays ``awake_j`` once. Spread over the most tiles that could share it, it is never too
+    much, so that the programme's optimum stays an upper bound.
+    """
+    most = arrived_tile.sum(axis=1, keepdims=True) + plant.queue_max_tile
+    most = np.maximum(np.minimum(most, plant.busy_s / time_s), 1.0)
+    shared: Float64Array = np.array(awake_j(scenario)) / most
+    return shared
 
 
 def solve(mission: Mission) -> Prices:
