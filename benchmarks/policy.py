@@ -27,14 +27,17 @@ from policies.cards import result_of, write_card  # noqa: E402
 from policies.evaluate import evaluate, table_of  # noqa: E402
 from policies.missions import random_mission  # noqa: E402
 from policies.network import load_policy_file  # noqa: E402
-from policies.registry import make_policy, shipped_path  # noqa: E402
+from policies.registry import LEARNED, make_policy, shipped_path  # noqa: E402
 from policies.shield import Shield  # noqa: E402
+from policies.spread import Processes  # noqa: E402
+from policies.tabular import load_table  # noqa: E402
 from policies.worth import worth_of  # noqa: E402
 from power_sim import Scenario, Simulator, SlotState, load_scenario, scenario_names  # noqa: E402
 
 BLOCK = 20
 """Decisions timed together: the CPU clock is read once for each block, not once for each decision."""
 SB3 = {"name": "stable-baselines3 predict, p50", "value": 168}
+GAINS, GAINS_END = "<!-- gains: written by benchmarks/policy.py -->", "<!-- end of gains -->"
 RULES = ("fixed:*", "greedy", "threshold", "barrier", "lookahead")
 HELD_OUT = range(900_001, 900_013)
 """Seeds of the random missions that nobody trained on."""
@@ -71,9 +74,9 @@ def decision_us(scenario: Scenario, policy: str, rounds: int = 40) -> tuple[floa
     return float(np.percentile(took, 50)), float(np.percentile(took, 99))
 
 
-def grades(scenario: Scenario, policies: Sequence[str], seeds: int) -> dict[str, Any]:
+def grades(scenario: Scenario, policies: Sequence[str], seeds: int, workers: int = 1) -> dict[str, Any]:
     """Grade, print the table, return the report."""
-    report = evaluate(scenario, policies, range(seeds))
+    report = evaluate(scenario, policies, range(seeds), executor=Processes(workers))
     print(table_of(report), "\n", flush=True)
     return report
 
@@ -96,19 +99,41 @@ def held_out(seeds: int) -> dict[str, float]:
     }
 
 
-def rewrite_cards(seeds: int) -> int:
-    """Grade every shipped policy where it can fly and put the grades on its card."""
+def rewrite_cards(seeds: int, kinds: Sequence[str], workers: int) -> int:
+    """Grade the shipped policies of these kinds where they can fly and put the grades on their cards."""
     results: dict[Path, dict[str, Any]] = {}
     for name in scenario_names():
         scenario = load_scenario(name)
-        paths = {kind: shipped_path(kind, scenario) for kind in ("dqn", "universal")}
-        kinds = [kind for kind, path in paths.items() if path.is_file()]
+        paths = {kind: path for kind in LEARNED if (path := shipped_path(kind, scenario)).is_file()}
+        if not paths.keys() & set(kinds):
+            continue
         raw = ("raw:fixed:*",) if name.startswith("paper") else ()
-        report = grades(scenario, (*kinds, *RULES, *raw), seeds)
-        for kind in kinds:
+        report = grades(scenario, (*paths, *RULES, *raw), seeds, workers)
+        for kind in paths.keys() & set(kinds):
             results.setdefault(paths[kind], {})[name] = result_of(report, kind)
     for path, graded in results.items():
-        write_card(path, load_policy_file(path), graded)
+        file = load_table(path) if path.name.startswith("q-learning") else load_policy_file(path)
+        write_card(path, file, graded)
+    return 0
+
+
+def write_gains(seeds: int, workers: int) -> int:
+    """Put the bound's gain over each fixed model, and who gets how much of it, into docs/policies.md."""
+    names = ("lookahead", "greedy", "universal")
+    lines = ["| scenario | fixed model | the bound gains | " + " | ".join(names) + " |", "|---|---|---|---|---|---|"]
+    for scenario in scenario_names():
+        raw = "raw:" if scenario.startswith("paper") else ""
+        report = grades(load_scenario(scenario), (f"{raw}fixed:*", *names), seeds, workers)
+        for fixed, entry in report["headroom"].items():
+            shares = entry["share_frac"]
+            cells = ("-" if shares[name] is None else f"{shares[name]:.1%}" for name in names)
+            gained = "-" if entry["bound_gain_frac"] is None else f"{entry['bound_gain_frac']:+.1%}"
+            lines.append(f"| {scenario} | {fixed.rpartition(':')[2]} | {gained} | {' | '.join(cells)} |")
+    page = REPO / "docs" / "policies.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(GAINS)
+    _, _, after = rest.partition(GAINS_END)
+    said = f"Made by `python benchmarks/policy.py --gains --seeds {seeds}` ({seeds} seeds per scenario):"
+    page.write_text("\n".join([before + GAINS, said, "", *lines, GAINS_END + after]), encoding="utf-8")
     return 0
 
 
@@ -117,15 +142,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=30, help="missions per scenario and policy")
     parser.add_argument("--cards", action="store_true", help="only grade the shipped policies and rewrite their cards")
+    parser.add_argument("--kinds", default=",".join(LEARNED), help="whose cards are rewritten")
+    parser.add_argument("--gains", action="store_true", help="only rewrite the table of gains in docs/policies.md")
+    parser.add_argument("--workers", type=int, default=1, help="missions flown at once")
     asked = parser.parse_args()
     if asked.cards:
-        return rewrite_cards(asked.seeds)
+        return rewrite_cards(asked.seeds, asked.kinds.split(","), asked.workers)
+    if asked.gains:
+        return write_gains(asked.seeds, asked.workers)
     seeds: int = asked.seeds
     cubesat, paper = load_scenario("cubesat-6u"), load_scenario("paper")
-    tight = grades(cubesat, ("dqn", "universal", *RULES), seeds)
-    ideal = grades(paper, ("dqn", "universal", *RULES, "raw:fixed:*"), seeds)
+    tight = grades(cubesat, (*LEARNED, *RULES), seeds)
+    ideal = grades(paper, (*LEARNED, *RULES, "raw:fixed:*"), seeds)
     other = held_out(seeds)
-    times = {name: decision_us(cubesat, name) for name in ("dqn", "universal", "greedy", "lookahead")}
+    times = {name: decision_us(cubesat, name) for name in (*LEARNED, "greedy", "lookahead")}
     for name, (p50, p99) in times.items():
         print(f"decision {name:12s} p50 {p50:8.1f} us  p99 {p99:8.1f} us")
     gain = ideal["gain"]["dqn"]
