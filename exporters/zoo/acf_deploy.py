@@ -113,7 +113,7 @@ def companions(network: nn.Module, checkpoint: Checkpoint) -> dict[str, bytes]:
         }
         shapes = ({0: batch}, {0: rows, 1: length}, {0: rows}, {0: rows, 1: length})
         again = Rerank(acf, Prepared(checkpoint.mean, checkpoint.std))
-        files[RERANK] = graph_bytes(again, inputs, ("score",), shapes)
+        files[RERANK] = graph_bytes(again, inputs, ("score",), shapes, half=False)  # rounding moves near neighbours
     return files
 
 

@@ -30,16 +30,22 @@ def fused(network: nn.Module) -> nn.Module:
 
 
 def graph_bytes(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], shapes: Sequence[Mapping[int, Any]]
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    shapes: Sequence[Mapping[int, Any]],
+    *,
+    half: bool = True,
 ) -> bytes:
-    """The module as an ONNX file of opset 18, weights in float16. ``inputs``: named examples; ``shapes``: dynamic axes.
+    """The module as an ONNX file of opset 18. ``inputs``: named examples; ``shapes``: dynamic axes; ``half``: how stored.
 
     An output must not be called like a layer of the module (``embedding``): the exporter gives both that name.
     """
+    ready = fused(module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
-            graph.round_weights(fused(module)),
+            graph.round_weights(ready) if half else ready,
             tuple(inputs.values()),
             dynamo=True,
             opset_version=graph.OPSET,
@@ -51,4 +57,5 @@ def graph_bytes(
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program. Update torch within the range of the extra 'export'.")
-    return graph.serialise(graph.store_weights_as_half(graph.simplify(program.model_proto)))
+    model = graph.simplify(program.model_proto)
+    return graph.serialise(graph.store_weights_as_half(model) if half else model)

@@ -169,7 +169,7 @@ def test_the_graphs_beside_the_model_answer_as_the_network_does(checkpoint: Chec
     assert sorted(files) == ["rerank.onnx", "text.onnx", "vocabulary.txt"]
     text = onnxruntime.InferenceSession(files["text.onnx"])
     again = onnxruntime.InferenceSession(files["rerank.onnx"])
-    stored = round_weights(fused(Rerank(network, Prepared(MEAN, STD))))
+    stored = Rerank(network, Prepared(MEAN, STD)).eval()
     read = round_weights(fused(TextEmbedding(network)))
     tiles = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 64), dtype=np.uint8)
     for length in (2, 3, 12):
