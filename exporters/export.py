@@ -38,7 +38,7 @@ from .source import (
     weights_sha256,
 )
 from .stac import stac_item
-from .stored_proof import proof_files
+from .stored_proof import proof_files, stored_count
 from .subject import Foreign, open_source, refuse_mix_up
 from .tiles import Tiles
 
@@ -95,10 +95,10 @@ def export_network(
     int8 = settings.precision == "int8"
     taught = zoo_checkpoint(str(source))
     if taught is not None:
-        course = course_for(taught, dataset, **dict(course or {}))
+        shown = course_for(taught, dataset, **dict(course or {}))
         subject: Checkpoint | Foreign = taught
-        test: Chips | Tiles = course.tiles("test")
-        calibration: Chips | Tiles | None = course.tiles("train") if int8 else None
+        test: Chips | Tiles = shown.tiles("test")
+        calibration: Chips | Tiles | None = shown.tiles("train") if int8 else None
     else:
         test = _read(dataset, "test", edge_px, settings)
         subject = open_source(str(source), test, network=name, **given)
@@ -231,6 +231,7 @@ def _finish(
     check_envelope(profile)
     progress("5/6 checking TensorRT's rules, choosing golden tiles")
     index = golden_index(test, settings.golden_per_class, tile_byte=test.pixels[0].nbytes + draft.answers[0].nbytes)
+    index = index[index < stored_count(draft.answers)]  # whoever checks compares them with the stored answers
     golden = _golden(made.main, test, index, draft.info, settings)
     variants, more = _variant(made, golden, draft.info, settings)
     info = replace(

@@ -26,11 +26,16 @@ _MAX_STORED = 1 << 20
 
 def proof_files(answers: NDArray[np.float32], test: Chips | Tiles) -> dict[str, bytes]:
     """The files to store: the source's answers to the test tiles, as many as fit 1 MB, and which tiles they are."""
-    count = max(1, min(len(test), _MAX_STORED // max(answers[:1].nbytes, 1)))
+    count = stored_count(answers)
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(answers[:count]), allow_pickle=False)
     tiles = ProofTiles(dataset=test.name, tiles=count, sha256=tiles_sha256(test.pixels[:count]))
     return {ANSWERS: buffer.getvalue(), TILES: to_json(tiles)}
+
+
+def stored_count(answers: NDArray[np.float32]) -> int:
+    """How many of the answers are stored: at least one."""
+    return max(1, min(len(answers), _MAX_STORED // max(answers[:1].nbytes, 1)))
 
 
 def tiles_sha256(tiles: NDArray[Any]) -> str:

@@ -68,19 +68,23 @@ def open_source(
     if ":" in source:
         made = build_network(source, classes=len(chips.classes), stem_stride=stem_stride)
         return _bare(source, made.state_dict(), chips, mean, std, stem_stride, {"weights": "made by the module"})
-    raise CheckpointError(
-        f"There is no {source}. Give a checkpoint, a state dict with --network, an .onnx file, or module:Name."
-    )
+    raise CheckpointError(_nothing_at(source))
 
 
 def refuse_mix_up(source: str, network: str | None) -> None:
-    """CheckpointError if ``source`` is a checkpoint of another network than ``network``; cheap, before data is read."""
+    """CheckpointError if ``source`` is nothing, or a checkpoint of another network than ``network``; cheap."""
     path = Path(source)
+    if not path.is_file() and ":" not in source:
+        raise CheckpointError(_nothing_at(source))
     if network is None or path.suffix == ".onnx" or not path.is_file():
         return
     stored = read_torch(path)
     if is_checkpoint(stored):
         _named_as(load_checkpoint(path), path, network)
+
+
+def _nothing_at(source: str) -> str:
+    return f"There is no {source}. Give a checkpoint, a state dict with --network, an .onnx file, or module:Name."
 
 
 def _named_as(stored: Checkpoint, path: Path, network: str | None) -> Checkpoint:

@@ -186,11 +186,9 @@ class Loop:
                 reported = self.course.loss(self.network, batch)
             loss = reported["loss"].float()
             for key, value in reported.items():
-                sums[key] = sums.get(key, 0.0) + self.crew.mean(
-                    float(value.detach()) if hasattr(value, "detach") else value
-                )
+                sums[key] = sums.get(key, 0.0) + self.crew.mean(float(torch.as_tensor(value).detach()))
             self._refuse_nan(sums["loss"])
-            (loss / len(group)).backward()
+            (loss / len(group)).backward()  # type: ignore[no-untyped-call]
         trained = [value for part in self._optimiser.param_groups for value in part["params"]]
         self.crew.average_gradients(trained)
         if self.training.clip_norm > 0:
