@@ -41,7 +41,8 @@ def course(
 
     ``steps_per_epoch`` 0 is one pass over the images, eight crops each from pairs. ``hold_back`` images (0: 200 chips
     or 8 pairs) choose the epoch where the data set has no validation split. ``tile_px`` is the deployed tile (0: the
-    chip, or 256). ``cache`` keeps decoded chips. Further settings switch the paper's modules off: dwb, mab, wdm, ca, pa, fam.
+    chip, or 256). ``cache`` keeps decoded chips. Further settings switch the paper's modules off: dwb, mab, wdm, ca,
+    pa, fam.
     """
     if unknown := sorted(switches.keys() - set(SWITCHES)):
         raise FitError(f"DWTMA-Net has no setting {unknown[0]!r}. Use batch, crop_px, or one of {list(SWITCHES)}.")
