@@ -86,6 +86,10 @@ class Stack:
         """The scene on whose grid the others lie."""
         return self._first
 
+    def scene(self, role: str) -> RasterFrame | None:
+        """The scene that was laid over the first one in this role."""
+        return self._others.get(role)
+
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
         """See ``Frame.window``. ``bands`` may come from any of the scenes, in any order."""
         pixels: TileArray | None = None

@@ -17,7 +17,7 @@ from ..tasks import ImageTask, MapTask
 from ..tasks.chain import Chain, Stage
 from ..tiles import Window
 from .files import make_folder
-from .job import InferOptions, SceneJob, SceneResult, make_task, open_for, suffix_of, told, unusable
+from .job import InferOptions, SceneJob, SceneResult, aligned_for, make_task, open_for, suffix_of, told, unusable
 from .looking import Guard, LabelLook, Look, MaskLook, admit_by
 from .scene import ProgressCall, grid_for
 from .sinks import SceneTask
@@ -200,7 +200,8 @@ class _Passage:
             windows = grid_for(frame, package, stage.overlap_px)
             admit = admit_by(windows, look, one.most_tile, _allowed(one, guard))
             bar = guard.bars if guard.watches and one.kind == "boxes" else None
-            return SceneJob(frame, one.task, options, self._progress_of(stage), admit, bar).write(target)
+            aligned = aligned_for(one.task, frame)
+            return SceneJob(frame, one.task, options, self._progress_of(stage), admit, bar, aligned).write(target)
 
     def _progress_of(self, stage: Stage) -> ProgressCall | None:
         tell = self.progress

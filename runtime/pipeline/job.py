@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from exporters.package import ModelPackage
 
 from ..engines import Engine
 from ..errors import EngineError, FrameError
-from ..frames import AnyFrame, Beside, LineFrame, open_any
+from ..frame import Frame
+from ..frames import AnyFrame, Beside, LineFrame, Stack, open_any
 from ..plugins import find_plugin, plugin_names
 from ..tasks import Classifier, Detector, EmbeddingTask, ImageTask, MapTask
+from ..tasks.aligned import AlignedFrame
+from ..tasks.anomaly import AnomalyTask
+from ..tasks.change import REFERENCE, ChangeTask
 from .embeddings import embedding_sink
 from .energy import Joules, open_joules
 from .files import whole_file
@@ -104,7 +108,7 @@ class InferOptions:
 def make_task(package: ModelPackage, engine: Engine) -> SceneTask:
     """The task that fits the kind of the package's output, from here or a plug-in. Raises ``EngineError``."""
     kind = package.info.output.kind
-    make = TASKS.get(kind) or find_plugin("tasks", kind)
+    make = TASKS_BY_NAME.get((kind, package.info.task)) or TASKS.get(kind) or find_plugin("tasks", kind)
     if make is None:
         known = ", ".join([*TASKS, *plugin_names("tasks")])
         raise EngineError(f"{package.info.id} answers {kind!r}, which no task here understands. Known are {known}.")
@@ -113,6 +117,13 @@ def make_task(package: ModelPackage, engine: Engine) -> SceneTask:
 
 
 _SUFFIXES = {"image": ".tif", "mask": ".tif", "map": ".tif", "embedding": ".npy"}
+
+
+TASKS_BY_NAME: Mapping[tuple[str, str], Callable[..., SceneTask]] = {
+    ("map", "anomaly"): AnomalyTask,
+    ("mask", "change"): ChangeTask,
+}
+"""What makes products of a kind of output where the package's task asks for more."""
 
 
 def suffix_of(package: ModelPackage) -> str:
@@ -137,7 +148,8 @@ def infer_scene(
     path, target = job
     try:
         with open_for(task.package, path, options) as frame:
-            return SceneJob(frame, task, options, progress).write(target)
+            aligned = aligned_for(task, frame)
+            return SceneJob(frame, task, options, progress, aligned=aligned).write(target)
     except FrameError as error:
         return unusable(path, str(error))
 
@@ -153,6 +165,19 @@ def open_for(package: ModelPackage, path: Path, options: InferOptions) -> AnyFra
     )
 
 
+def aligned_for(task: SceneTask, frame: AnyFrame) -> AlignedFrame | None:
+    """For change, the frame with its reference moved to where the new scene shows the same; None for other tasks.
+
+    Raises ``FrameError`` without a reference, or with one of another place, too far off, or not the older one.
+    """
+    if not isinstance(task, ChangeTask):
+        return None
+    if not isinstance(frame, Stack):
+        raise FrameError(f"{task.package.info.id} compares two dates. Give the older scene with --with reference=FILE.")
+    reference = frame.scene(REFERENCE.rstrip("_"))
+    return AlignedFrame(frame, reference_unix_s=None if reference is None else reference.captured_unix_s)
+
+
 @dataclass(frozen=True, slots=True)
 class SceneJob:
     """One scene on its way through one task."""
@@ -165,6 +190,8 @@ class SceneJob:
     """Sheds windows before they are read."""
     bar: BarCall | None = None
     """Boxes of which nothing may be said."""
+    aligned: AlignedFrame | None = None
+    """What tiles are cut from, where that is not the frame itself."""
 
     def write(self, target: Path) -> SceneResult:
         """Write the output, and the STAC item and the preview once it is there."""
@@ -173,7 +200,8 @@ class SceneJob:
             joules.start()
         with self._sink(target) as sink:
             tally = run_scene(
-                *(self.frame, self.task.package, self.task.engine, sink, self.options.cutting, self.progress),
+                self._cut_from,
+                *(self.task.package, self.task.engine, sink, self.options.cutting, self.progress),
                 note=_note_of(sink),
                 admit=self.admit,
                 energy=joules,
@@ -186,26 +214,33 @@ class SceneJob:
         more = [*self._companions(target), *self._preview(target)]
         return self._result(target, tally, sink, joules, more)
 
+    @property
+    def _cut_from(self) -> Frame:
+        return self.frame if self.aligned is None else cast(Frame, self.aligned)
+
     @contextmanager
     def _sink(self, target: Path) -> Iterator[Sink]:
-        if isinstance(self.task, (ImageTask, MapTask)):
+        task = self.task
+        if isinstance(task, ChangeTask):
+            task = ImageTask(engine=task.engine, package=task.package)
+        if isinstance(task, (ImageTask, MapTask)):
             if isinstance(self.frame, LineFrame):
                 raise FrameError(
                     f"{self.frame.frame_id} is a line stream, whose height is not known before its end; "
                     f"{self.task.package.info.id} makes pictures. Store the lines as a GeoTIFF first."
                 )
-            with pixel_sink(target, self.frame, self.task, self.options.cutting.overlap_px) as pixels:
+            with pixel_sink(target, self.frame, task, self.options.cutting.overlap_px) as pixels:
                 yield pixels
             return
-        if isinstance(self.task, (Detector, Classifier)):
+        if isinstance(task, (Detector, Classifier)):
             with whole_file(target) as file:
-                yield feature_sink(file, self.frame, self.task, self.bar)
+                yield feature_sink(file, self.frame, task, self.bar)
             return
-        if isinstance(self.task, EmbeddingTask):
-            with embedding_sink(target, self.frame, self.task) as vectors:
+        if isinstance(task, EmbeddingTask):
+            with embedding_sink(target, self.frame, task) as vectors:
                 yield vectors
             return
-        with self.task.sink(target, self.frame) as made:
+        with task.sink(target, self.frame) as made:
             yield made
 
     def _write_item(self, target: Path) -> None:
@@ -233,6 +268,8 @@ class SceneJob:
         return [str(picture)]
 
     def _doubt(self) -> str:
+        if self.aligned is not None and self.aligned.done == "unverified":
+            return "the shift between the two dates could not be told, so their georeferences are believed"
         gsd_m, (low_m, high_m) = self.frame.gsd_m, self.task.package.info.gsd_range_m
         if gsd_m is None:
             return "the scene has no georeference, so places and pixel size are unknown"

@@ -22,6 +22,7 @@ from ..georeference.place import corners_of
 from ..georeference.rings import Float64Array
 from ..records import FloatArray, TileOutcome
 from ..tasks import Boxes, Classifier, Detector, EmbeddingTask, ImageTask, MapTask, StreamingMerge, product_id
+from ..tasks.change import ChangeTask
 from ..tasks.detect import box_id
 from ..tiles import Window
 from .geojson import FeatureWriter, geometry_texts
@@ -77,7 +78,7 @@ SETTLE_BOX = 2048
 """Boxes that wait before those above the present row are settled: less often costs less, and this many fit anywhere."""
 BarCall = Callable[[Sequence[float]], bool]
 """Whether nothing may be said of a box: left, top, right, bottom."""
-SceneTask = Classifier | Detector | ImageTask | MapTask | EmbeddingTask | PluginTask
+SceneTask = Classifier | Detector | ImageTask | MapTask | EmbeddingTask | ChangeTask | PluginTask
 
 
 class FeatureSink:

@@ -23,6 +23,7 @@ from runtime.pipeline.job import InferOptions
 from runtime.pipeline.scene import Cutting
 from runtime.records import FloatArray, TileRef, UInt8Array
 from runtime.tasks import EmbeddingTask, MapTask
+from runtime.tasks.anomaly import AnomalyTask
 from runtime.tasks.chain import Chain
 from runtime.tasks.index import TileIndex
 
@@ -206,8 +207,8 @@ def test_anomalies_are_regions_of_the_map_whole_and_once(write_tiff: WriteTiff, 
 def test_a_maps_tiles_fly_as_products_worth_their_highest_value(write_tiff: WriteTiff, tmp_path: Path) -> None:
     package = float_package(tmp_path, OutputSpec(name="out", kind="map"), task="anomaly", min_score=5.0)
     with infer_engine(package) as engine:
-        task = make_task(package, engine)
-        assert isinstance(task, MapTask)
+        assert isinstance(make_task(package, engine), AnomalyTask)
+        task = MapTask(engine=engine, package=package)
         refs = [TileRef("f", 0, 0, 16), TileRef("f", 0, 16, 16)]
         raw = np.zeros((2, 1, 16, 16), dtype=np.float32)
         raw[1, 0, 3, 3] = 15.0
@@ -492,6 +493,21 @@ def test_change_is_seen_through_a_package_that_wants_both_scenes(
     assert (changed.min(axis=0).tolist(), changed.max(axis=0).tolist()) == ([40, 60], [49, 65])
     (alone,) = infer_scenes(package, paths[:1], tmp_path / "out", engine=Differs()).scenes
     assert "has no band reference_red" in alone.error
+    registered = replace(package, info=replace(package.info, task="change"))
+    rng = np.random.default_rng(3)
+    rough = rng.integers(0, 120, (3, 96, 128), dtype=np.uint8)
+    drifted = np.roll(rough, (2, 1), axis=(1, 2))
+    changed = rough.copy()
+    changed[0, 40:50, 60:66] = 250
+    scenes = write_tiff("later.tif", changed), write_tiff("earlier.tif", drifted)
+    beside = [parse_beside(f"reference={scenes[1]}")]
+    (moved,) = infer_scenes(registered, scenes[:1], tmp_path / "out", beside=beside, engine=Differs()).scenes
+    with rasterio.open(str(moved.output)) as made:
+        inner = made.read(1)[4:-4, 4:-4]
+    rows, cols = np.nonzero(inner == 1)
+    assert (rows.min() + 4, cols.min() + 4, rows.max() + 4, cols.max() + 4) == (40, 60, 49, 65)
+    (lonely,) = infer_scenes(registered, scenes[:1], tmp_path / "out", engine=Differs()).scenes
+    assert "--with reference=FILE" in lonely.error
 
 
 @pytest.mark.parametrize("kind", ["boxes", "mask", "image", "probabilities"])
