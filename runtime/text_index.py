@@ -175,10 +175,18 @@ class TextIndex:
             np.dot(part.view(np.float32), scaled, out=cosines[start : start + len(part)])
         return cosines
 
-    def search(self, query: FloatArray, count: int) -> list[Hit]:
-        """The ``count`` tiles nearest to ``query`` (dim,), nearest first; of equals the newest."""
-        cosines = np.where(self._numbers > 0, self.cosines(query), np.float32(-np.inf))
-        count = min(count, len(self))
+    def middle(self, query: FloatArray) -> float:
+        """The median cosine of all tiles with ``query`` (dim,); 0 where there are none."""
+        held = self.cosines(query)[self._numbers > 0]
+        return float(np.median(held)) if len(held) else 0.0
+
+    def search(self, query: FloatArray, count: int, *, frame_id: str = "") -> list[Hit]:
+        """The ``count`` tiles nearest to ``query`` (dim,), of one frame if named; nearest first, then newest."""
+        wanted = self._numbers > 0
+        if frame_id:
+            wanted &= self._rows["frame"] == frame_id.encode()
+        cosines = np.where(wanted, self.cosines(query), np.float32(-np.inf))
+        count = min(count, int(np.count_nonzero(wanted)))
         if count < 1:
             return []
         near = np.flatnonzero(cosines >= np.partition(cosines, -count)[-count])

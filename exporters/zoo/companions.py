@@ -37,7 +37,7 @@ def graph_bytes(
     *,
     half: bool = True,
 ) -> bytes:
-    """The module as an ONNX file of opset 18. ``inputs``: named examples; ``shapes``: dynamic axes; ``half``: how stored.
+    """The module as an ONNX file of opset 18. ``inputs``: named examples; ``shapes``: dynamic axes.
 
     An output must not be called like a layer of the module (``embedding``): the exporter gives both that name.
     """

@@ -21,7 +21,9 @@ from exporters.vocabulary import Vocabulary
 
 from ..errors import EngineError, MissionError
 from ..records import FloatArray, Product, TileRef, UInt8Array
+from ..text_index import Hit, TextIndex
 from .graphs import companion_session, run_graph
+from .request import UplinkRequest
 
 TEXT, RERANK, VOCABULARY = "text.onnx", "rerank.onnx", "vocabulary.txt"
 LONGEST_WORD, LEAST_WORD = 64, 2
@@ -117,39 +119,63 @@ class Searcher:
         return run_graph(self.text, {"tokens": understood.tokens}, what=f"{self.package.info.id} {TEXT}")
 
 
-def relevance(cosines: FloatArray) -> FloatArray:
+def serve_search(
+    request: UplinkRequest, searcher: Searcher, index: TextIndex, pending: Sequence[Product]
+) -> tuple[list[Hit], list[Product]]:
+    """What the daemon does with a request: the tiles found, and those of the ``pending`` products that gain by it.
+
+    The store then takes the new values; what is not returned is as it was. Raises ``MissionError`` for a text that
+    cannot be used: that line goes down as the answer.
+    """
+    if request.kind != "search":
+        raise MissionError(f"Request {request.request_id!r:.40} is of kind {request.kind!r}, not search.")
+    query = searcher.embed(searcher.understand(request.text))
+    hits = index.search(query, request.count, frame_id=request.frame_id)
+    fractions = relevance(np.array([hit.cosine for hit in hits], dtype=np.float32), middle=index.middle(query))
+    gains = {hit.ref: float(frac) for hit, frac in zip(hits, fractions, strict=True)}
+    return hits, boost(pending, gains, request.worth)
+
+
+def relevance(cosines: FloatArray, middle: float | None = None) -> FloatArray:
     """How much each of some tiles has to do with a text, 0..1, from their cosines with it.
 
-    Cosines of one network crowd around some value of its own. So a tile as near as the middle one of all counts 0, the
-    nearest 1, evenly between; where all are alike nobody gains.
+    Cosines of one network crowd around some value of its own. So a tile as near as the middle one of all (None: of
+    these) counts 0, the nearest 1, evenly between; where all are alike nobody gains.
 
     >>> relevance(np.array([0.1, 0.2, 0.2, 0.3, 0.6], dtype=np.float32)).tolist()
     [0.0, 0.0, 0.0, 0.25, 1.0]
     """
     if not len(cosines):
         return cosines
-    middle, top = float(np.median(cosines)), float(cosines.max())
-    if top - middle < 1e-6:
+    low, top = float(np.median(cosines)) if middle is None else middle, float(cosines.max())
+    if top - low < 1e-6:
         return np.zeros_like(cosines)
-    fractions: FloatArray = np.round(np.clip((cosines - middle) / (top - middle), 0.0, 1.0), 6).astype(np.float32)
+    fractions: FloatArray = np.round(np.clip((cosines - low) / (top - low), 0.0, 1.0), 6).astype(np.float32)
     return fractions
 
 
 def boost(products: Sequence[Product], relevance_frac: Mapping[TileRef, float], worth: float) -> list[Product]:
-    """Those of ``products`` whose tile has to do with a text, ``worth`` times its relevance added.
+    """Those of ``products`` that gain, with ``worth`` times the relevance of their tile added to their value.
 
-    The daemon calls it with what its store has pending, ``{hit.ref: r}`` of the index's hits and a request's worth, and
-    puts the values that come back into the store; the rest is as it was. A tile's true class plays no part.
+    A product gains by a tile of its frame that its own middle lies in, whatever task it is of and however large its own
+    tile is; by the most relevant one, where several do. What it truly shows plays no part.
     """
     if not (math.isfinite(worth) and worth > 0.0):
         raise MissionError(f"A worth of {worth} cannot be given to tiles. Use a number above 0.")
-    gains = {(ref.frame_id, ref.row_px, ref.col_px, ref.edge_px): frac for ref, frac in relevance_frac.items()}
+    by_frame: dict[str, list[tuple[TileRef, float]]] = {}
+    for ref, frac in relevance_frac.items():
+        by_frame.setdefault(ref.frame_id, []).append((ref, min(frac, 1.0)))
     raised = []
     for product in products:
-        frac = gains.get((product.frame_id, product.row_px, product.col_px, product.edge_px), 0.0)
-        if frac > 0.0:
-            raised.append(replace(product, value=product.value + worth * min(frac, 1.0)))
+        near = [frac for ref, frac in by_frame.get(product.frame_id, ()) if _holds(ref, product)]
+        if near and max(near) > 0.0:
+            raised.append(replace(product, value=product.value + worth * max(near)))
     return raised
+
+
+def _holds(ref: TileRef, product: Product) -> bool:
+    row, col = product.row_px + product.edge_px / 2, product.col_px + product.edge_px / 2
+    return ref.row_px <= row < ref.row_px + ref.edge_px and ref.col_px <= col < ref.col_px + ref.edge_px
 
 
 def _examples(vocabulary: Vocabulary, count: int = 8) -> list[str]:

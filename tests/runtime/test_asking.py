@@ -21,7 +21,7 @@ from runtime.errors import EngineError, MissionError, StoreError
 from runtime.records import Footprint, Product, TileRef
 from runtime.tasks.ask import Asker
 from runtime.tasks.request import UplinkRequest
-from runtime.tasks.search import Searcher, boost, relevance
+from runtime.tasks.search import Searcher, boost, relevance, serve_search
 from runtime.text_index import TextIndex
 
 EDGE = 16
@@ -248,8 +248,29 @@ def test_tiles_that_have_to_do_with_a_text_are_worth_more() -> None:
     raised = boost(products, dict(zip(refs, fractions.tolist(), strict=True)), 4.0)
     assert [(product.product_id, product.value) for product in raised] == [("p2", 5.0)]
     assert relevance(np.full(3, 0.7, dtype=np.float32)).tolist() == [0.0, 0.0, 0.0]
+    larger = boost(products, {TileRef("frame", 0, 0, 32): 0.5}, 4.0)
+    assert [(product.product_id, product.value) for product in larger] == [("p0", 3.0), ("p1", 3.0)]
     with pytest.raises(MissionError, match="above 0"):
         boost(products, {}, float("nan"))
+
+
+def test_a_request_from_the_ground_raises_what_it_describes(package: ModelPackage, scene: Path, tmp_path: Path) -> None:
+    search_scenes(package, "red", [scene], index=tmp_path / "index")
+    index, searcher = TextIndex.read(tmp_path / "index"), Searcher.open(package)
+    pending = [
+        Product(f"p{row}{col}", 0, "label", "x", 0.5, 1.0, None, 0.0, "colours", 16 * row, 16 * col, 8, "id", "0" * 64)
+        for row in (0, 1)
+        for col in (0, 1)
+    ]
+    asked = UplinkRequest(request_id="r", kind="search", text="green", worth=2.0, count=2)
+    hits, raised = serve_search(UplinkRequest.decode(asked.encode()), searcher, index, pending)
+    assert len(hits) == 2
+    assert raised[0].product_id == "p01"
+    assert raised[0].value == pytest.approx(3.0)
+    elsewhere = replace(asked, frame_id="another")
+    assert serve_search(elsewhere, searcher, index, pending) == ([], [])
+    with pytest.raises(MissionError, match="not search"):
+        serve_search(replace(asked, kind="ask"), searcher, index, pending)
 
 
 def test_a_question_gets_an_answer_its_confidence_and_its_tile(package: ModelPackage, scene: Path) -> None:
