@@ -25,7 +25,7 @@ from ..georeference import Box, footprints
 from ..georeference.rings import Float64Array
 from ..onboard import picture_of
 from ..records import Tile, TileOutcome, TileRef, UInt8Array
-from ..tiles import Filter, cut, skip_empty, tile_grid
+from ..tiles import Filter, TileGrid, cut, skip_empty, tile_grid
 from .ledger import Ledger, Waiting
 from .sections import SourceSection
 
@@ -101,7 +101,7 @@ class Intake:
         for frame in self._by_worth():
             if frame.frame_id in self.condemned:
                 continue
-            grid = tile_grid(frame.width_px, frame.height_px, self.edge_px, frame_id=frame.frame_id)
+            grid = self._grid(frame)
             last = min(frame.tile, frame.ended_tile + count - len(refs))
             refs += [grid[index].ref for index in range(frame.ended_tile, last)]
             if len(refs) >= count:
@@ -174,8 +174,12 @@ class Intake:
         self._open.clear()
         self.ledger.close()
 
+    def _grid(self, frame: Waiting) -> TileGrid:
+        size = frame.width_px, frame.height_px
+        return tile_grid(*size, self.edge_px, frame.overlap_px, frame_id=frame.frame_id)
+
     def _windows(self, frame: Waiting, first: int, count: int, reason: str, outcome: str = "shed") -> list[TileOutcome]:
-        grid = tile_grid(frame.width_px, frame.height_px, self.edge_px, frame_id=frame.frame_id)
+        grid = self._grid(frame)
         return [TileOutcome(grid[index].ref, outcome, reason) for index in range(first, first + count)]
 
     def _by_worth(self) -> list[Waiting]:
@@ -233,14 +237,15 @@ class Intake:
                 pixels = frame.width_px * frame.height_px
                 if pixels > self.section.pixels_max:
                     raise FrameError(f"{frame_id} has {pixels} pixels, more than source.pixels_max allows. Split it.")
-                tile = len(tile_grid(frame.width_px, frame.height_px, self.edge_px))
+                overlap_px = self.section.overlap_px
+                tile = len(tile_grid(frame.width_px, frame.height_px, self.edge_px, overlap_px))
                 cover, captured = self._cover(frame), frame.captured_unix_s
                 size = frame.width_px, frame.height_px
         except FrameError as error:
             self.ledger.refuse(sha256, str(error))
             self._refuse(kept, "refused_frame", str(error))
             return
-        self.ledger.add(Waiting(sha256, frame_id, kept.name, cover, captured, *size, tile, 0, 0))
+        self.ledger.add(Waiting(sha256, frame_id, kept.name, cover, captured, *size, tile, 0, 0, overlap_px))
         self.counts["arrived_frame"] += 1
         self.counts["arrived_tile"] += tile
         log.info("frame %s taken on: %d tiles of %s", frame_id, tile, cover)

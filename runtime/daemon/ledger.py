@@ -26,6 +26,7 @@ CREATE TABLE frames (
 CREATE TABLE seen (sha256 TEXT PRIMARY KEY, number INTEGER NOT NULL, ended TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE claims (sha256 TEXT PRIMARY KEY, slot INTEGER NOT NULL, tile INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    "ALTER TABLE frames ADD COLUMN overlap_px INTEGER NOT NULL DEFAULT 0;\n",
 )
 SEEN_MAX = 200_000
 """Hashes of finished frames that are remembered, to know a frame that comes again."""
@@ -45,6 +46,8 @@ class Waiting:
     tile: int
     ended_tile: int
     arrived: int
+    overlap_px: int = 0
+    """Of neighbouring tiles: how this frame is cut, whatever the mission says by now."""
 
     @property
     def left_tile(self) -> int:
@@ -78,10 +81,10 @@ class Ledger:
         """Take on a frame."""
         row = (
             *(frame.sha256, frame.frame_id, frame.file, frame.cover, frame.captured_unix_s),
-            *(frame.width_px, frame.height_px, frame.tile, frame.ended_tile, self._next()),
+            *(frame.width_px, frame.height_px, frame.tile, frame.ended_tile, self._next(), frame.overlap_px),
         )
         with self._writing():
-            self._db.execute("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def refuse(self, sha256: str, reason: str) -> None:
         """Remember a frame that cannot be used, so that it is refused once."""

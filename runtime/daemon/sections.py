@@ -52,6 +52,8 @@ class SourceSection:
     range_low: float | None = None
     """What is 0 and 255 in files of more than 8 bits that do not say."""
     range_high: float | None = None
+    overlap_px: int = key(0, low=0, high=4096)
+    """What neighbouring tiles share, so that a detector sees objects at their borders whole at least once."""
     frames_max: int = key(1000, low=1, high=1_000_000)
     """Most frames that wait; the oldest of least value are shed first."""
     pixels_max: int = key(400_000_000, low=1, high=100_000_000_000)

@@ -171,6 +171,8 @@ class Aboard:
         edge = next(iter(fleet.networks.values())).tile_edge_px
         if edge != self.intake.edge_px and self.intake.edge_px:
             raise MissionError(f"the networks want tiles of {edge} px, the queue holds {self.intake.edge_px} px ones.")
+        if flight.source.overlap_px >= edge:
+            raise MissionError(f"source.overlap_px = {flight.source.overlap_px}, but tiles are {edge} px. Use less.")
         self.intake.edge_px = edge
         if old is None:
             self.intake.start(self.next_slot() - 1)

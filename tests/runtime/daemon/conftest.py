@@ -195,12 +195,17 @@ class Craft:
         seed: int = 0,
         fill: tuple[int, ...] = (),
         place: tuple[float, float] | None = None,
+        squares: tuple[tuple[int, int, int, int], ...] = (),
     ) -> Path:
         import rasterio
 
         pixels = np.random.default_rng(seed).integers(0, 256, (3, rows, cols), dtype=np.uint8)
         if fill:
             pixels[:] = np.array(fill, dtype=np.uint8)[:, None, None]
+        if squares:
+            pixels[:] = 9
+        for number, (left, top, right, bottom) in enumerate(squares):
+            pixels[0, top:bottom, left:right], pixels[1, top:bottom, left:right] = 255, number + 1
         inbox = self.folder / "inbox"
         inbox.mkdir(exist_ok=True)
         profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 3, "height": rows, "width": cols}

@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 
 from exporters.package import Golden
+from runtime.answers import reader_of
 from runtime.daemon.control import Request, ask
 from runtime.daemon.trace import fly_trace
 from runtime.errors import MissionError, StoreError
 from runtime.ground.direct import DirectLink
 from runtime.ground.station import opened
+from runtime.infer import make_task
+from runtime.onboard import LoadedNetwork
 from runtime.status import table_of
 from runtime.store import ProductStore
+
+from ..recorded import SquareFinder, package_of
 
 
 def obey(craft: Any, do: str, **arguments: Any) -> dict[str, Any]:
@@ -38,6 +43,26 @@ def test_a_frame_in_the_inbox_becomes_answers_that_go_down_in_a_pass(craft: Any)
     assert craft.slot()["sent_product"] == 12
     assert len(list((craft.folder / "outbox").glob("*.packet"))) > 1
     assert list((craft.folder / "state" / "frames").iterdir()) == []
+
+
+def test_an_object_on_a_border_of_tiles_is_one_product(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(change=('cover = "land"', 'cover = "land"\noverlap_px = 8'))
+    for one in craft.daemon.wired.fleet.networks.values():
+        package = package_of(one.loaded.package, "boxes", ("ship",))
+        engine = SquareFinder()
+        one.loaded = LoadedNetwork(package=package, engine=engine, reader=reader_of(make_task(package, engine)))
+    craft.image(rows=32, cols=32, squares=((12, 12, 19, 18), (2, 2, 6, 6)), place=(9.0, 47.8))
+    craft.fly()
+    assert craft.daemon.status["counts"]["done_tile"] == 9
+    products = craft.daemon._aboard.store.products()
+    corners = sorted(min(one.footprint.ring_deg) for one in products)
+    assert [(round(lon, 5), round(lat, 5)) for lon, lat in corners] == [(9.0002, 47.7994), (9.0012, 47.7982)]
+
+
+def test_an_overlap_as_wide_as_a_tile_is_refused(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(change=('cover = "land"', 'cover = "land"\noverlap_px = 16'), start=False)
+    with pytest.raises(MissionError, match="overlap_px = 16"):
+        craft.start()
 
 
 def test_pictures_of_the_best_answers_wait_for_what_a_pass_has_left(make_craft: Callable[..., Any]) -> None:
