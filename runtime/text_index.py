@@ -193,6 +193,19 @@ class TextIndex:
         order = near[np.lexsort((-self._numbers[near].astype(np.int64), -cosines[near]))][:count]
         return [self._hit(int(place), float(cosines[place])) for place in order]
 
+    def newest(self, count: int, *, frame_id: str = "") -> tuple[list[Hit], FloatArray]:
+        """The ``count`` tiles that came last, of one frame if named, newest first, with their vectors (n, dim).
+
+        Nothing was asked, so their cosine is 0.
+        """
+        wanted = self._numbers > 0
+        if frame_id:
+            wanted &= self._rows["frame"] == frame_id.encode()
+        places = np.flatnonzero(wanted)
+        places = places[np.argsort(-self._numbers[places].astype(np.int64))][:count]
+        vectors = np.asarray(self._vectors[places], dtype=np.float32)
+        return [self._hit(int(place), 0.0) for place in places], vectors
+
     def _hit(self, place: int, cosine: float) -> Hit:
         row = self._rows[place]
         ref = TileRef(row["frame"].decode(), int(row["row_px"]), int(row["col_px"]), int(row["edge_px"]))

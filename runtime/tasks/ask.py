@@ -20,8 +20,10 @@ from exporters.vocabulary import Vocabulary
 
 from ..errors import EngineError, MissionError
 from ..records import FloatArray, Footprint, Product, TileRef
+from ..text_index import TextIndex
 from .answer import product_of
 from .graphs import companion_session, run_graph
+from .request import UplinkRequest
 
 ANSWER, VOCABULARY, ANSWERS = "answer.onnx", "vocabulary.txt", "answers.txt"
 LONGEST_WORD = 16
@@ -111,6 +113,28 @@ class Asker:
             Answered(ref, self.answers[int(one)], float(share[one]), bool(open_ >= 0.5))
             for ref, one, share, open_ in zip(refs, best, shares, opens, strict=True)
         ]
+
+
+def serve_ask(
+    request: UplinkRequest, asker: Asker, index: TextIndex, *, slot: int
+) -> tuple[list[Answered], Product | None]:
+    """What the daemon does with a question: the answers of the newest tiles, and the surest one as a product to send.
+
+    ``index`` holds the features of tiles seen lately (16 kB each at edge size), so no tile is looked at again. Raises
+    ``MissionError`` for a question that cannot be used: that line goes down as the answer.
+    """
+    if request.kind != "ask":
+        raise MissionError(f"Request {request.request_id!r:.40} is of kind {request.kind!r}, not ask.")
+    question = asker.understand(request.text)
+    hits, features = index.newest(request.count, frame_id=request.frame_id)
+    answers = asker.answer(question, [hit.ref for hit in hits], features)
+    best = surest(answers)
+    if best is None:
+        return [], None
+    captured_unix_s = next(hit.captured_unix_s for hit in hits if hit.ref == best.ref)
+    return answers, answer_product(
+        asker.package, request.text, best, slot=slot, captured_unix_s=captured_unix_s, worth=request.worth
+    )
 
 
 def surest(answers: Sequence[Answered]) -> Answered | None:

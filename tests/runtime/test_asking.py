@@ -19,7 +19,7 @@ from runtime import cli
 from runtime.asking import ask_scene, search_scenes
 from runtime.errors import EngineError, MissionError, StoreError
 from runtime.records import Footprint, Product, TileRef
-from runtime.tasks.ask import Asker
+from runtime.tasks.ask import Asker, serve_ask
 from runtime.tasks.request import UplinkRequest
 from runtime.tasks.search import Searcher, boost, relevance, serve_search
 from runtime.text_index import TextIndex
@@ -281,6 +281,22 @@ def test_a_question_gets_an_answer_its_confidence_and_its_tile(package: ModelPac
     assert 0.99 < result.best.confidence <= 1.0
     assert len(result.answers) == 4
     assert not Asker.open(package).understand("red").unknown
+
+
+def test_a_question_from_the_ground_is_answered_from_what_was_seen_last(
+    package: ModelPackage, scene: Path, tmp_path: Path
+) -> None:
+    search_scenes(package, "red", [scene], index=tmp_path / "index")
+    index, asker = TextIndex.read(tmp_path / "index"), Asker.open(package)
+    request = UplinkRequest(request_id="q", kind="ask", text="many blue", worth=3.0, count=2)
+    answers, product = serve_ask(request, asker, index, slot=7)
+    assert [(one.ref.row_px, one.ref.col_px) for one in answers] == [(EDGE, EDGE), (EDGE, 0)]
+    assert product is not None
+    assert (product.label, product.row_px, product.col_px, product.slot) == ("blue", EDGE, 0, 7)
+    assert product.value == pytest.approx(3.0 * product.score)
+    assert serve_ask(replace(request, frame_id="another"), asker, index, slot=7) == ([], None)
+    with pytest.raises(MissionError, match="not ask"):
+        serve_ask(replace(request, kind="search"), asker, index, slot=7)
 
 
 @pytest.mark.parametrize(
