@@ -527,3 +527,67 @@ def test_a_preview_is_a_png_of_bounded_size_that_shows_what_was_found(
     assert picture.shape == (3, 150, 1600)
     if kind == "boxes":
         assert (picture.transpose(1, 2, 0) == np.array([230, 159, 0])).all(axis=2).sum() > 100
+
+
+def test_the_command_takes_a_chain_scenes_beside_and_a_meter(repo: Path, data_dir: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from runtime.cli import cli
+
+    scene = str(data_dir / "scenes-geotiff" / "rapideye_sanfrancisco_ships_rgba.tif")
+    chain = tmp_path / "chain.toml"
+    chain.write_text(
+        '[[stage]]\npackage = "eurosat-mobilenet-v2"\n[[stage]]\npackage = "eurosat-resnet18"\nmost_tile = 3\n'
+        '[stage.only_where]\nclasses = ["Forest"]\n'
+    )
+    ran = CliRunner().invoke(cli, ["infer", "--chain", str(chain), scene, "--out", str(tmp_path), "--json"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    (stages,) = (one["stages"] for one in told["scenes"])
+    assert (told["complete"], stages["eurosat-mobilenet-v2"]["done"], stages["eurosat-resnet18"]["done"]) == (
+        True,
+        66,
+        3,
+    )
+    named = [name for name in stages if Path(stages[name]["output"]).is_file()]
+    assert named == ["eurosat-mobilenet-v2", "eurosat-resnet18"]
+    for arguments, words in (
+        (["--chain", str(chain), scene, "--batch", "3"], "write it into the chain's stages"),
+        (["eurosat-mobilenet-v2"], "Missing argument"),
+    ):
+        refused = CliRunner().invoke(cli, ["infer", *arguments, "--out", str(tmp_path)])
+        assert (refused.exit_code, words in refused.output) == (2, True)
+    lost = CliRunner().invoke(
+        cli, ["infer", "eurosat-mobilenet-v2", scene, "--with", "x=none.tif", "--out", str(tmp_path), "--json"]
+    )
+    assert lost.exit_code == 1
+    assert "There is no image none.tif" in json.loads(lost.stdout)["scenes"][0]["error"]
+
+
+def test_real_optics_and_radar_of_one_place_become_one_map(data_dir: Path, tmp_path: Path) -> None:
+    """Sentinel-2 and Sentinel-1: 13 and 2 bands of physical values."""
+    import rasterio
+
+    names = ("b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b8a", "b9", "b10", "b11", "b12")
+    package = float_package(
+        tmp_path,
+        OutputSpec(name="out", kind="map", unit="1"),
+        task="terrain",
+        bands=(*names, "vv", "sar_vh"),
+        edge_px=64,
+    )
+    folder = data_dir / "scenes-geotiff"
+    beside = [parse_beside(f"sar:vv,vh={folder / 'sen12mscr_p839_s1.tif'}")]
+    optical = folder / "sen12mscr_p839_s2_clear.tif"
+    (done,) = infer_scenes(
+        package, [optical], tmp_path / "out", band_names=names, beside=beside, overlap_px=16, preview=True
+    ).scenes
+    assert (done.error, done.done, done.warning) == ("", 25, "")
+    with (
+        rasterio.open(str(done.output)) as made,
+        rasterio.open(optical) as one,
+        rasterio.open(folder / "sen12mscr_p839_s1.tif") as other,
+    ):
+        expected = (one.read().astype(np.float64).sum(axis=0) + other.read().sum(axis=0)) / 15
+        assert np.abs(made.read(1) - expected).max() < 0.1
+        assert (made.crs, made.transform) == (one.crs, one.transform)
