@@ -6,6 +6,8 @@ Top to bottom: settings, training with checkpoints, export, learning curve, card
 from __future__ import annotations
 
 import json
+import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,14 +160,33 @@ class _Checkpoint:
         """Return the model to go on with, or nothing where there is none."""
         if not self._plan_path.is_file():
             return None
-        if json.loads(self._plan_path.read_text(encoding="utf-8")) != self._plan:
+        try:
+            plan = json.loads(self._plan_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise self._damaged(error) from error
+        if plan != self._plan:
             raise TrainingError(
                 f"{self._folder} belongs to a training with another scenario, seed or settings. "
                 "Choose another --out, or remove that folder."
             )
-        model = DQN.load(self._model, env=env, device="cpu")
-        model.load_replay_buffer(self._replay)
+        try:
+            model = DQN.load(self._model, env=env, device="cpu")
+            with self._replay.open("rb") as stream:
+                model.load_replay_buffer(stream)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            AssertionError,
+            zipfile.BadZipFile,
+            pickle.PickleError,
+        ) as error:
+            raise self._damaged(error) from error
         return model
+
+    def _damaged(self, error: Exception) -> TrainingError:
+        return TrainingError(f"The checkpoint in {self._folder} is damaged ({error}). Remove it to start anew.")
 
     def points(self) -> list[CurvePoint]:
         """Return the learning curve up to the checkpoint."""

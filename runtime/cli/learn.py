@@ -110,10 +110,10 @@ def evaluate(
 
     scenarios = [scenario_with_packages(name, assignments(overrides), packages) for name in names or ("cubesat-6u",)]
     reports = [graded(scenario, **how) for scenario in scenarios]
-    if plot:
-        draw_plots(reports, plot)
     result = reports[0] if len(reports) == 1 else {"reports": reports}
     show(result, as_json, "\n\n".join(map(table_of, reports)))
+    if plot:
+        draw_plots(reports, plot)
 
 
 def graded(scenario: Scenario, *, policies: str, seeds: int, executor: str, workers: int | None) -> dict[str, Any]:

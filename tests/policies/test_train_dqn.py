@@ -76,3 +76,12 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path) ->
 def test_no_steps_make_no_policy(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="0 training steps"):
         train_dqn(load_scenario("paper"), steps=0, seed=1, out=tmp_path, progress=silent)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "model.zip", "replay.pkl"])
+def test_a_damaged_checkpoint_is_named_and_not_gone_on_from(name: str, tmp_path: Path) -> None:
+    scenario = load_scenario("paper")
+    train_dqn(scenario, steps=200, seed=1, out=tmp_path, progress=silent, settings=QUICK)
+    (tmp_path / "checkpoint" / name).write_bytes(b"{torn")
+    with pytest.raises(TrainingError, match="is damaged"):
+        train_dqn(scenario, steps=400, seed=1, out=tmp_path, progress=silent, settings=QUICK)
