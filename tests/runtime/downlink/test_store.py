@@ -14,6 +14,9 @@ from runtime.errors import StoreError
 from runtime.faults import arm, disarm
 from runtime.records import Product, SlotRecord, TileOutcome, TileRef
 from runtime.store import Limits, ProductStore, Transfer
+from runtime.store.database import open_database, transaction
+from runtime.store.rows import PRODUCT_COLUMNS, decision_text, product_row
+from runtime.store.schema import APPLICATION_ID, MIGRATIONS
 
 MakeSlot = Callable[[int, int], tuple[SlotRecord, list[TileOutcome], list[Product]]]
 
@@ -279,3 +282,22 @@ def test_commits_leave_moving_the_log_to_the_time_between_slots(tmp_path: Path, 
         store.commit_slot(*make_slot(40, 1))
         assert log.stat().st_size <= 4 << 20
         assert store.counts().queued_product == 4001
+
+
+def test_a_store_of_the_first_version_is_brought_forward_with_all_that_it_holds(
+    tmp_path: Path, make_slot: MakeSlot
+) -> None:
+    path = tmp_path / "old.sqlite"
+    old = open_database(path, APPLICATION_ID, MIGRATIONS[:1])
+    record, _, products = make_slot(0, 3)
+    with transaction(path, old, "store.commit.before_fsync", "store.commit.after_fsync"):
+        old.execute("INSERT INTO decisions VALUES (?, ?)", (0, decision_text(record)))
+        for product in products:
+            places = ", ".join("?" * 17)
+            columns = f"{PRODUCT_COLUMNS}, size_byte, rank, state, attempts"
+            old.execute(f"INSERT INTO products ({columns}) VALUES ({places}, 'queued', 0)", product_row(product))
+    old.close()
+    with ProductStore(path) as store:
+        assert set(store.pending(9)) == set(products)
+        assert store.bare(9) == ()
+        assert store.commit_slot(*make_slot(1, 2))
