@@ -44,6 +44,8 @@ def main() -> None:
             for name in scenes:
                 made = course(options.data, scene=name, size="published", seed=seed, **VARIANTS[variant])
                 found = _fitted(made, options, f"{variant}-{name}-{seed}".replace(" ", "-"), seed)
+                if not found:
+                    continue
                 rows[name].setdefault(variant, []).append(found)
                 print(f"{variant:28s} {name:14s} seed {seed}: AUC {found['auc']:.4f}", flush=True)
         _write(rows, options)
@@ -56,6 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--collect", action="store_true", help="run nothing, put together what is there")
     parser.add_argument("--local", action="store_true", help="also RX with a dual window (half a minute a scene)")
     return parser.parse_args()
 
@@ -72,6 +75,8 @@ def _fitted(made: SceneCourse, options: argparse.Namespace, name: str, seed: int
     if kept.is_file():
         stored: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
         return stored
+    if options.collect:
+        return {}
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     untrained = made.test(made.build())["auc"]
@@ -106,19 +111,21 @@ def _rx(data: Path, name: str, local: bool) -> dict[str, float]:
 
 def _write(rows: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
     columns = {key: [rows[name]["rx"][key] for name in rows] for key in next(iter(rows.values()))["rx"]}
-    fitted = np.array([[run["auc"] for run in rows[name]["published"]] for name in rows])
-    begun = np.array([[run["auc_untrained"] for run in rows[name]["published"]] for name in rows])
+    fitted = _by_scene(rows, "auc")
     summary = {
-        "mean_auc": float(fitted.mean()),
-        "mean_auc_by_seed": fitted.mean(axis=0).tolist(),
-        "mean_auc_untrained": float(begun.mean()),
-        "mean_auc_held_out_scenes": float(fitted[[name not in CHOSEN_ON for name in rows]].mean()),
+        "mean_auc": float(np.mean(list(fitted.values()))),
+        "mean_auc_untrained": float(np.mean(list(_by_scene(rows, "auc_untrained").values()))),
+        "mean_auc_held_out_scenes": float(np.mean([value for name, value in fitted.items() if name not in CHOSEN_ON])),
         "mean_auc_rx": {key: float(np.mean(values)) for key, values in columns.items()},
+        "mean_auc_rx_held_out_scenes": float(
+            np.mean([row["rx"]["global, all bands"] for name, row in rows.items() if name not in CHOSEN_ON])
+        ),
         "mean_auc_ablations": {
-            key: float(np.mean([run["auc"] for name in rows for run in rows[name][key]]))
+            key: float(np.mean([run["auc"] for row in rows.values() for run in row[key]]))
             for key in list(VARIANTS)[1:]
             if all(key in row for row in rows.values())
         },
+        "runs_missing": sum(len(options.seeds) - len(row["published"]) for row in rows.values()),
     }
     report = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -132,7 +139,14 @@ def _write(rows: dict[str, dict[str, Any]], options: argparse.Namespace) -> None
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for name, row in rows.items():
+        print(f"{name:14s} RX {row['rx']['global, all bands']:.4f}  SDENet {fitted[name]:.4f}", flush=True)
     print(json.dumps(summary, indent=1), flush=True)
+
+
+def _by_scene(rows: dict[str, dict[str, Any]], key: str) -> dict[str, float]:
+    """Mean over the seeds that there are, by scene."""
+    return {name: float(np.mean([run[key] for run in row["published"]])) for name, row in rows.items()}
 
 
 if __name__ == "__main__":

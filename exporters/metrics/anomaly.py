@@ -69,10 +69,3 @@ def auc(score: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     order = np.sort(flat)
     ranks = (np.searchsorted(order, flat, "left") + np.searchsorted(order, flat, "right") + 1) / 2
     return float((ranks[truth].sum() - hits * (hits + 1) / 2) / (hits * (len(truth) - hits)))
-
-
-def robust_z(score: NDArray[np.floating], reference: NDArray[np.floating]) -> Float64Array:
-    """Distance of each score to the median of ``reference``, in robust standard deviations (1.4826 MAD)."""
-    middle = float(np.median(reference))
-    spread = 1.4826 * float(np.median(np.abs(reference - middle)))
-    return (np.asarray(score, dtype=np.float64) - middle) / spread if spread > 0 else np.zeros(np.shape(score))

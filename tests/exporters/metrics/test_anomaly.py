@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exporters.errors import DatasetError
-from exporters.metrics.anomaly import auc, mahalanobis, robust_z, whitening_of
+from exporters.metrics.anomaly import auc, mahalanobis, whitening_of
 
 
 def test_five_points_have_the_distances_of_the_card() -> None:
@@ -35,8 +35,3 @@ def test_an_area_needs_both_kinds_of_pixels_and_finite_scores() -> None:
         auc(np.ones(4), np.ones(4, dtype=bool))
     with pytest.raises(DatasetError, match="NaN"):
         auc(np.array([np.nan, 1.0]), np.array([True, False]))
-
-
-def test_robust_z_is_in_deviations_of_the_middle() -> None:
-    assert robust_z(np.array([3.0]), np.array([1.0, 2.0, 3.0]))[0] == pytest.approx(1 / 1.4826)
-    assert robust_z(np.array([3.0]), np.ones(4))[0] == 0.0
