@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,9 @@ bench-downlink: venv-dev ## value delivered and bytes spent by the downlink
 bench-pipeline: venv-dev ## tiles/s, overhead, merging, memory of the pipeline, beside SAHI
 	$(PIP) install --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/pipeline.py
+
+bench-zoo-sscdh: venv-dev ## SSCDH on SSDD beside YOLOv5n and CA-CFAR, 3 seeds, ablations (half an hour of one core)
+	$(BIN)/python benchmarks/zoo_sscdh.py --data $(DATA)/ssdd-sar-ships
 
 bench-zoo-acf: venv-dev ## text-image retrieval beside a dual encoder and chance, 3 seeds (ten minutes of one core)
 	PYTHONPATH=. $(BIN)/python benchmarks/zoo_acf.py --data $(DATA)/rsicd-text-image-subset

@@ -71,8 +71,10 @@ class SscdhCourse:
 
     def loss(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor]:
         """``loss``, ``box``, ``object``, ``class``."""
+        from ..zoo.sscdh import SSCDH
         from ..zoo.sscdh_loss import detection_loss
 
+        assert isinstance(network, SSCDH)
         maps = network(batch["image"].float() / 255.0)
         return detection_loss(
             network, maps, batch["targets"], edge_px=self.edge_px, box_loss=self.box_loss, momentum=self.momentum
@@ -114,9 +116,11 @@ class SscdhCourse:
         return read_detections(self.data, split, layout=self.layout, grey_as_rgb=self.grey_as_rgb, lenient=self.lenient)
 
     def _score(self, network: nn.Module, pictures: DetectionSet, fitted: tuple[Fitted, ...]) -> Mapping[str, float]:
+        from ..zoo.sscdh import SSCDH
         from ..zoo.sscdh_decode import Deployed
 
-        deployed = Deployed(network, self.edge_px).eval()  # type: ignore[arg-type]
+        assert isinstance(network, SSCDH)
+        deployed = Deployed(network, self.edge_px).eval()
         scores = evaluate(answer_of(deployed), pictures, fitted, edge_px=self.edge_px).as_dict()
         return {name: value for name, value in scores.items() if not np.isnan(value)}
 

@@ -16,7 +16,7 @@ def test_ships_in_speckle_are_found_where_they_are_and_nothing_else() -> None:
     picture = speckle(120, 160)
     picture[30:40, 50:70] = 100.0
     picture[80:100, 120:126] = 80.0
-    found = detect(picture, CfarSettings(guard_px=20, ring_px=40, merge_px=1))
+    found = detect(picture, CfarSettings(guard_px=20, ring_px=40))
     assert found[:, :4].tolist() == [[50, 30, 70, 40], [120, 80, 126, 100]]
     assert (np.diff(found[:, 4]) < 0).all()
     assert (found[:, 4] > 0.5).all()
