@@ -230,8 +230,9 @@ def _finish(
     profile = Profile(accuracy=made.accuracy, measurements=entries, notes=notes)
     check_envelope(profile)
     progress("5/6 checking TensorRT's rules, choosing golden tiles")
-    index = golden_index(test, settings.golden_per_class, tile_byte=test.pixels[0].nbytes + draft.answers[0].nbytes)
-    index = index[index < stored_count(draft.answers)]  # whoever checks compares them with the stored answers
+    by_class = draft.info.output.kind == "probabilities" and len(test.classes) > 0
+    most = min(stored_count(draft.answers), GOLDEN_BYTE // (test.pixels[0].nbytes + draft.answers[0].nbytes))
+    index = golden_index(test, settings.golden_per_class, by_class=by_class, most=max(1, most))
     golden = _golden(made.main, test, index, draft.info, settings)
     variants, more = _variant(made, golden, draft.info, settings)
     info = replace(
@@ -295,10 +296,14 @@ def _profile(
     return entries, (f"INT8 is {word} than float32 on this CPU: {speed:.2f} times its speed at batch {middle}.",)
 
 
-def golden_index(test: Chips | Tiles, per_class: int, *, tile_byte: int = 0) -> NDArray[np.int64]:
-    """The first chips of each class; where there are no labels the first ten times as many, within 4 MB."""
-    if not test.classes:
-        most = max(1, GOLDEN_BYTE // max(tile_byte, 1))
+def golden_index(
+    test: Chips | Tiles, per_class: int, *, by_class: bool = True, most: int = 1 << 16
+) -> NDArray[np.int64]:
+    """The first chips of each class; without labels, or for pixels, the first ten times as many, at most ``most``.
+
+    Whoever checks compares them with the source's stored answers, of which large ones are few.
+    """
+    if not by_class:
         return np.arange(min(len(test), 10 * per_class, most))
     return np.concatenate([np.flatnonzero(test.labels == label)[:per_class] for label in range(len(test.classes))])
 

@@ -201,7 +201,7 @@ def in_half(model: ModelProto) -> ModelProto:
 
     What prepares the tiles and the head that follows the last layer (softmax, casts) stay in float32.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper, shape_inference
 
     half: ModelProto = copy.deepcopy(model)
     nodes = list(half.graph.node)
@@ -209,28 +209,76 @@ def in_half(model: ModelProto) -> ModelProto:
     if not weighted:
         raise ExportError("The graph has no layer to compute in float16. Export it as fp32.")
     first, last = weighted[0], weighted[-1]
-    inner = {name for node in nodes[first : last + 1] for name in node.input}
-    for tensor in half.graph.initializer:
-        if tensor.name in inner and tensor.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor).astype(np.float16)
-            if not np.isfinite(values).all():
-                raise ExportError(f"{tensor.name} exceeds the range of float16. Export the graph as fp32.")
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    for node in nodes[first : last + 1]:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
-                attribute.i = TensorProto.FLOAT16
-    entry, exit_ = nodes[first].input[0], nodes[last].output[0]
-    for node in nodes[first : last + 1]:
-        for index, name in enumerate(node.input):
-            node.input[index] = entry + "_half" if name == entry else name
-    nodes[last].output[0] = exit_ + "_half"
-    down = helper.make_node("Cast", [entry], [entry + "_half"], name="to_half", to=TensorProto.FLOAT16)
-    up = helper.make_node("Cast", [exit_ + "_half"], [exit_], name="from_half", to=TensorProto.FLOAT)
+    before, inner, after = nodes[:first], nodes[first : last + 1], nodes[last + 1 :]
+    floats = _float_names(shape_inference.infer_shapes(half))
+    made = {name for node in inner for name in node.output}
+    down = _lower_inputs(half, inner, floats, made)
+    for node in inner:
+        _lower_constants(node)
+    leaving = {name for node in after for name in node.input} | {entry.name for entry in half.graph.output}
+    up = []
+    for name in sorted(made & leaving & floats):
+        for node in inner:
+            node.output[:] = [name + "_half" if one == name else one for one in node.output]
+            node.input[:] = [name + "_half" if one == name else one for one in node.input]
+        up.append(helper.make_node("Cast", [name + "_half"], [name], name=name + "_up", to=TensorProto.FLOAT))
     del half.graph.node[:]
-    half.graph.node.extend([*nodes[:first], down, *nodes[first : last + 1], up, *nodes[last + 1 :]])
+    half.graph.node.extend([*before, *down, *inner, *up, *after])
     del half.graph.value_info[:]
     return half
+
+
+_STAYS_FLOAT = {"Resize": (1, 2)}
+"""Inputs that ONNX wants in float32 whatever is computed."""
+
+
+def _float_names(inferred: ModelProto) -> set[str]:
+    """Tensors of float32."""
+    from onnx import TensorProto
+
+    entries = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    found = {entry.name for entry in entries if entry.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return found | {tensor.name for tensor in inferred.graph.initializer if tensor.data_type == TensorProto.FLOAT}
+
+
+def _lower_inputs(model: ModelProto, inner: Sequence[Any], floats: set[str], made: set[str]) -> list[Any]:
+    """Give ``inner`` its weights in float16; the casts of what it takes from before are returned."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    lowered: dict[str, Any] = {}
+    for node in inner:
+        for index, name in enumerate(node.input):
+            if name not in floats or name in made or index in _STAYS_FLOAT.get(node.op_type, ()):
+                continue
+            node.input[index] = name + "_half"
+            if name in weights and name not in lowered:
+                with np.errstate(over="ignore"):
+                    values = numpy_helper.to_array(weights[name]).astype(np.float16)
+                if not np.isfinite(values).all():
+                    raise ExportError(f"{name} exceeds the range of float16. Export the graph as fp32.")
+                lowered[name] = None
+                model.graph.initializer.append(numpy_helper.from_array(values, name + "_half"))
+            elif name not in lowered:
+                lowered[name] = helper.make_node(
+                    "Cast", [name], [name + "_half"], name=name + "_down", to=TensorProto.FLOAT16
+                )
+    used = {name for node in model.graph.node for name in node.input} | {entry.name for entry in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return [node for node in lowered.values() if node is not None]
+
+
+def _lower_constants(node: Any) -> None:
+    """What a node makes itself in float32, casts and constants, it makes in float16."""
+    from onnx import TensorProto, numpy_helper
+
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+            attribute.i = TensorProto.FLOAT16
+        if node.op_type in ("Constant", "ConstantOfShape") and attribute.t.data_type == TensorProto.FLOAT:
+            attribute.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(attribute.t).astype(np.float16)))
 
 
 def with_metadata(model: ModelProto, properties: Mapping[str, str]) -> ModelProto:
