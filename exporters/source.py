@@ -79,7 +79,7 @@ def _fused(network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
         with torch.inference_mode():
             same = torch.allclose(fused(tiles), network(tiles), rtol=1e-3, atol=1e-3)
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        same = False  # what symbolic tracing raises where code depends on shapes or values
+        return copy.deepcopy(network)  # what symbolic tracing raises where code depends on shapes or values
     return fused if same else copy.deepcopy(network)
 
 
