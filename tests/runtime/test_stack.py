@@ -58,8 +58,8 @@ def test_a_scene_on_a_finer_grid_or_in_another_crs_is_resampled_onto_the_first(w
     rows, cols = np.mgrid[0:200, 0:240].astype(np.float32)
     fine = write_tiff("fine.tif", (rows + 2 * cols)[None], transform=shifted(0, 0, gsd_m=2.5))
     first = write_tiff("now.tif", np.stack([np.ones((40, 50), dtype=np.float32)] * 3))
-    (west,), (north,) = transform("EPSG:32632", "EPSG:4326", [500_000], [5_300_000])
-    grid = Affine(3.3e-5, 0.0, west, 0.0, -2.25e-5, north + 1e-5)
+    corner = transform("EPSG:32632", "EPSG:4326", [500_000], [5_300_000])
+    grid = Affine(3.3e-5, 0.0, corner[0][0], 0.0, -2.25e-5, corner[1][0] + 1e-5)
     warped = np.full((1, 260, 260), -1, dtype=np.float32)
     with rasterio.open(fine) as source:
         reproject(

@@ -70,7 +70,8 @@ def float_package(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
     tiles = np.random.default_rng(5).uniform(0.1, 1.0, (3, count, edge_px, edge_px)).astype(np.float32)
-    expected = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"tiles": tiles})[0]
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    expected = np.asarray(session.run(None, {"tiles": tiles})[0], dtype=np.float32)
     info = replace(
         colour_info(edge_px),
         id=f"{task}-test",
