@@ -156,7 +156,7 @@ class SceneCourse:
         given = self.scaled()
         with torch.no_grad():
             background = whole_background(network, torch.from_numpy(given)).double().numpy()
-        return given - background, background
+        return given.astype(np.float64) - background, background
 
     def score(self, network: nn.Module) -> NDArray[np.float64]:
         """(rows, cols) anomaly scores by one covariance over the whole scene."""

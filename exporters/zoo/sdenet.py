@@ -21,9 +21,9 @@ _SWIN_WINDOW_PX = 4
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of (n, channels, rows, cols)."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Same shape in and out."""
-        normed: Tensor = super().forward(x.permute(0, 2, 3, 1))
+        normed: Tensor = super().forward(input.permute(0, 2, 3, 1))
         return normed.permute(0, 3, 1, 2)
 
 
@@ -34,10 +34,10 @@ class LocalPosition(nn.Conv2d):
         super().__init__(channels, channels, 3, 1, 1, groups=channels)
         self.stripe, self.vertical = stripe, vertical
 
-    def forward(self, v: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Same shape in and out. A stripe of one pixel sees only the kernel's middle column (or row)."""
-        _, channels, rows, cols = v.shape
-        s = self.stripe
+        _, channels, rows, cols = input.shape
+        s, v = self.stripe, input
         if s == 1:
             middle, pad = (self.weight[..., 1:2], (1, 0)) if self.vertical else (self.weight[..., 1:2, :], (0, 1))
             return functional.conv2d(v, middle, self.bias, padding=pad, groups=channels)

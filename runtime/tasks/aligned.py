@@ -31,13 +31,22 @@ class AlignedFrame:
         self, stack: Frame, rules: Registration | None = None, *, reference_unix_s: float | None = None
     ) -> None:
         self._stack, rules = stack, rules or Registration()
+        self.frame_id, self.bands = stack.frame_id, stack.bands
+        self.width_px, self.height_px = stack.width_px, stack.height_px
+        self.dtype, self.tile_dtype = stack.dtype, stack.tile_dtype
+        self.gsd_m, self.georeference, self.captured_unix_s = stack.gsd_m, stack.georeference, stack.captured_unix_s
         check_dates(reference_unix_s, stack.captured_unix_s)
         self.shift: Shift = self._estimated()
         self.done = judge(self.shift, rules)
         """``left``, ``moved`` or ``unverified``."""
 
     def __getattr__(self, name: str) -> Any:
+        """What else the stack has, such as its file."""
         return getattr(self._stack, name)
+
+    def close(self) -> None:
+        """Release the stack's files."""
+        self._stack.close()
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:
         """See ``Frame.window``; bands of the reference come from where the new scene shows the same."""
