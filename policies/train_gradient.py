@@ -187,9 +187,8 @@ class Learner:
         self.policy.descend(self.policy.backward(flow, (slope / len(rows)).astype(np.float32)), rate)
         for _ in range(self.settings.baseline_updates):
             flow = self.baseline.forward(rows)
-            self.baseline.descend(
-                self.baseline.backward(flow, (flow[-1] - target[:, None]) / np.float32(len(rows))), rate
-            )
+            error = ((flow[-1] - target[:, None]) / len(rows)).astype(np.float32)
+            self.baseline.descend(self.baseline.backward(flow, error), rate)
 
     def _scaled(self, rows: FloatArray) -> FloatArray:
         return np.asarray((rows - self._row_mean) / self._row_spread)
