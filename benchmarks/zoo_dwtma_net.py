@@ -25,6 +25,7 @@ RESULT = REPO / "benchmarks" / "results" / "zoo-dwtma-net.json"
 FULL = {"batch": 4, "crop_px": 96, "steps_per_epoch": 80}
 ABLATION = {"batch": 4, "crop_px": 64, "steps_per_epoch": 100}
 EPOCHS, ABLATION_EPOCHS = 4, 2
+LONG, LONG_EPOCHS = {"batch": 8, "crop_px": 96, "steps_per_epoch": 40}, 12
 OFF = {"dwb": False, "mab": False, "wdm": False}
 ABLATIONS: dict[str, dict[str, bool]] = {
     "base": OFF,
@@ -125,16 +126,16 @@ def mean(values: Any) -> dict[str, Any]:
     return asdict(mean_ci95(values))
 
 
-def gains(rice: Path, work: Path, seeds: Sequence[int]) -> dict[str, Any]:
+def gains(rice: Path, work: Path, seeds: Sequence[int], *, long: bool = False) -> dict[str, Any]:
     """The 20 test pairs of RICE1 at full size: hazy, dark channel, DWTMA-Net (mean over the seeds by image)."""
     from exporters.baselines.dark_channel import dehaze_dark_channel
     from exporters.readers.pairs import read_pairs
 
     pairs = read_pairs(rice, "test")
     hazy, dark = qualities(pairs, lambda image: image), qualities(pairs, dehaze_dark_channel)
-    by_seed = [
-        qualities(pairs, restorer(trained(rice, work / f"rice1-seed{seed}", EPOCHS, seed, FULL))) for seed in seeds
-    ]
+    name, epochs, settings = ("rice1-long", LONG_EPOCHS, LONG) if long else ("rice1", EPOCHS, FULL)
+    runs = [trained(rice, work / f"{name}-seed{seed}", epochs, seed, settings) for seed in seeds]
+    by_seed = [qualities(pairs, restorer(run)) for run in runs]
     ours = {key: np.mean([one[key] for one in by_seed], axis=0) for key in hazy}
     figures: dict[str, Any] = {"images": len(pairs), "seeds": list(seeds)}
     for name, found in (("hazy", hazy), ("dark_channel", dark), ("dwtma_net", ours)):
@@ -199,8 +200,17 @@ def classifier_effect(eurosat: Path, checkpoint: Path) -> dict[str, Any]:
     return {
         "chips": len(chips),
         "haze_seeds": list(HAZE_SEEDS),
+        "dehazer": recipe_of(checkpoint),
         **{key: mean(getattr(effect, key) for effect in effects) for key in keys},
     }
+
+
+def recipe_of(checkpoint: Path) -> Any:
+    """How those weights came to be."""
+    from exporters.checkpoint import load_checkpoint
+
+    notes = load_checkpoint(checkpoint).notes
+    return {key: notes[key] for key in ("recipe", "training", "epoch", "validation", "test") if key in notes}
 
 
 def quality_on_chips(eurosat: Path, checkpoint: Path) -> dict[str, Any]:
@@ -300,6 +310,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     rice, eurosat = options.data / "rice1-thin-cloud-pairs", options.data / "eurosat-rgb-subset"
     return {
         "gains": lambda: gains(rice, options.work, options.seeds),
+        "gains_long": lambda: gains(rice, options.work, options.seeds, long=True),
         "overfit": overfit,
         "parity": parity,
         "speed": speed,
