@@ -8,7 +8,7 @@ from ..frame import BoolArray
 from ..records import FloatArray, UInt8Array
 
 Colour = tuple[int, int, int]
-# Okabe and Ito (2008): told apart with every kind of colour vision
+# the first seven of Okabe and Ito (2008), told apart with every kind of colour vision; more for longer lists of classes
 COLOURS: tuple[Colour, ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -17,6 +17,11 @@ COLOURS: tuple[Colour, ...] = (
     (213, 94, 0),
     (204, 121, 167),
     (0, 114, 178),
+    (250, 250, 250),
+    (150, 90, 60),
+    (150, 240, 120),
+    (150, 100, 220),
+    (170, 170, 170),
 )
 GLYPH_ROWS, GLYPH_COLS = 7, 5
 _GLYPHS = {  # 5 x 7 dots, a row in two hexadecimal digits
