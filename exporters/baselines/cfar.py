@@ -19,7 +19,7 @@ from ..errors import ExporterError
 class CfarSettings:
     """Half-widths of the ring in pixels, the share of false alarms, and what makes pixels a ship.
 
-    The defaults are the best of 38 settings on every fourth training picture of the SSDD subset (AP50 0.495 there).
+    The defaults are the best of 39 settings on every fourth training picture of the SSDD subset (AP50 0.495 there).
     """
 
     guard_px: int = 20

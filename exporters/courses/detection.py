@@ -89,7 +89,7 @@ def letterbox(picture: Fitted, edge_px: int) -> tuple[Picture, Boxes, tuple[int,
     top, left = (edge_px - rows) // 2, (edge_px - columns) // 2
     out = np.full((len(picture.pixels), edge_px, edge_px), PAD, np.uint8)
     out[:, top : top + rows, left : left + columns] = picture.pixels
-    return out, picture.boxes + np.float32([left, top, left, top]), (top, left)
+    return out, picture.boxes + np.array([left, top, left, top], np.float32), (top, left)
 
 
 def mosaic(
@@ -108,8 +108,8 @@ def mosaic(
             corner = joint * scale - np.array([rows, columns]) * [number < 2, number % 2 == 0]
         top, left = (round(float(value)) for value in corner + shift)
         _paste(out, resize(picture.pixels, rows, columns), top, left)
-        ratio = np.float32([columns / picture.pixels.shape[2], rows / picture.pixels.shape[1]])
-        moved = picture.boxes * np.tile(ratio, 2) + np.float32([left, top, left, top])
+        ratio = np.array([columns / picture.pixels.shape[2], rows / picture.pixels.shape[1]], np.float32)
+        moved = picture.boxes * np.tile(ratio, 2) + np.array([left, top, left, top], np.float32)
         kept, clipped = _remaining(moved, edge_px, settings)
         boxes.append(clipped)
         labels.append(picture.labels[kept])
@@ -141,12 +141,21 @@ def augmented(
         chosen += [pictures[int(i)] for i in rng.integers(0, len(pictures), 3)]
     pixels, boxes, labels = mosaic(chosen, edge_px, settings, rng)
     if rng.random() < settings.mirror:
-        pixels, boxes = pixels[:, :, ::-1], boxes * [-1, 1, -1, 1] + [edge_px, 0, edge_px, 0]
-        boxes = boxes[:, [2, 1, 0, 3]]
+        pixels, boxes = pixels[:, :, ::-1], mirrored(boxes, edge_px, 0)
     if rng.random() < settings.flip:
-        pixels, boxes = pixels[:, ::-1], boxes * [1, -1, 1, -1] + [0, edge_px, 0, edge_px]
-        boxes = boxes[:, [0, 3, 2, 1]]
-    return jitter_hsv(np.ascontiguousarray(pixels), settings.hsv, rng), boxes.astype(np.float32), labels
+        pixels, boxes = pixels[:, ::-1], mirrored(boxes, edge_px, 1)
+    return jitter_hsv(np.ascontiguousarray(pixels), settings.hsv, rng), boxes, labels
+
+
+def mirrored(boxes: Boxes, edge_px: int, axis: int) -> Boxes:
+    """Boxes in a picture turned left to right (0) or upside down (1).
+
+    >>> mirrored(np.array([[1, 2, 3, 4]], np.float32), 10, 0).tolist()
+    [[7.0, 2.0, 9.0, 4.0]]
+    """
+    out: Boxes = boxes.copy()
+    out[:, axis], out[:, axis + 2] = edge_px - boxes[:, axis + 2], edge_px - boxes[:, axis]
+    return out
 
 
 def batches(
@@ -200,7 +209,7 @@ def evaluate(
             part, framed, answer(np.stack([pixels for pixels, _, _ in framed])), strict=True
         ):
             kept = suppress(boxes, min_score=min_score, max_overlap=max_overlap).copy()
-            kept[:, :4] = (kept[:, :4] - np.float32([left, top, left, top])) / one.scale
+            kept[:, :4] = (kept[:, :4] - np.array([left, top, left, top], np.float32)) / one.scale
             found.append(kept)
     return score_detections(
         found, pictures.boxes, pictures.labels, classes=len(pictures.classes), ignored=pictures.ignored

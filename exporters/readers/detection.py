@@ -69,8 +69,14 @@ class DetectionSet:
     def take(self, index: Iterable[int], name: str) -> DetectionSet:
         """The pictures at ``index``, under another name."""
         chosen = [int(i) for i in index]
-        parts = [tuple(part[i] for i in chosen) for part in (self.images, self.boxes, self.labels, self.ignored)]
-        return replace(self, name=name, images=parts[0], boxes=parts[1], labels=parts[2], ignored=parts[3])
+        return replace(
+            self,
+            name=name,
+            images=tuple(self.images[i] for i in chosen),
+            boxes=tuple(self.boxes[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+            ignored=tuple(self.ignored[i] for i in chosen),
+        )
 
     def loaded(self) -> DetectionSet:
         """The same with every picture decoded in memory."""
@@ -193,24 +199,24 @@ class _opened:  # noqa: N801 - reads like open()
         import warnings
 
         import rasterio
-        from rasterio.errors import NotGeoreferencedWarning
+        from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
         self._quiet = warnings.catch_warnings()
         self._quiet.__enter__()
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             self._image = rasterio.open(self.path)
-        except rasterio.errors.RasterioError as error:
+        except RasterioError as error:
             self._quiet.__exit__(None, None, None)
             raise DatasetError(f"{self.path} cannot be decoded: {error}. Fetch it again.") from error
         return self._image
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        import rasterio
+        from rasterio.errors import RasterioError
 
         self._image.close()
         self._quiet.__exit__(None, None, None)
-        if isinstance(error, rasterio.errors.RasterioError):
+        if isinstance(error, RasterioError):
             raise DatasetError(f"{self.path} cannot be decoded: {error}. Fetch it again.") from error
 
 

@@ -135,12 +135,13 @@ class ContextDecouplingHead(nn.Module):
     def __init__(self, channels: Sequence[int], anchors: int, classes: int) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
-            ContextLevel(*channels[at : at + 3], anchors, classes, STRIDES_PX[at]) for at in range(3)
+            ContextLevel(channels[at], channels[at + 1], channels[at + 2], anchors, classes, STRIDES_PX[at])
+            for at in range(3)
         )
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Five maps in, three maps of raw values out."""
-        return [level(*levels[at : at + 3]) for at, level in enumerate(self.levels)]
+        return [level(levels[at], levels[at + 1], levels[at + 2]) for at, level in enumerate(self.levels)]
 
 
 class ContextLevel(nn.Module):
