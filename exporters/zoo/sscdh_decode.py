@@ -41,9 +41,9 @@ def decode(maps: Sequence[Tensor], anchors_px: Tensor) -> Tensor:
 
 
 def best_boxes(det: Tensor, most: int = ANSWERS) -> Tensor:
-    """(n, A, 5 + nc) in, (n, most, 6) left, top, right, bottom px, score, class out, best first."""
+    """(n, A, 5 + nc) in, (n, most, 6) left, top, right, bottom px, score, class out, best first; most <= A."""
     score, kind = (det[..., 4:5] * det[..., 5:]).max(-1)
-    top, index = torch.topk(score, min(most, int(det.shape[1])), 1)
+    top, index = torch.topk(score, most, 1)
     half = det[..., 2:4] / 2
     corners = torch.cat([det[..., :2] - half, det[..., :2] + half], -1)
     chosen = corners.gather(1, index[..., None].expand(-1, -1, 4))
@@ -57,6 +57,8 @@ class Deployed(nn.Module):
         super().__init__()
         check_size(torch.empty(1, 3, edge_px, edge_px, device="meta"), network.divisor)
         self.network = network
+        cells = sum((edge_px // stride_px) ** 2 for stride_px in STRIDES_PX)
+        self.most = min(ANSWERS, cells * network.anchors_px.shape[1])
         for at, stride_px in enumerate(STRIDES_PX):
             self.register_buffer(f"grid{at}", cell_grid(edge_px // stride_px, edge_px // stride_px))
 
@@ -67,7 +69,7 @@ class Deployed(nn.Module):
             decode_level(raw, self.get_buffer(f"grid{at}"), self.network.anchors_px[at], STRIDES_PX[at])
             for at, raw in enumerate(maps)
         ]
-        return best_boxes(torch.cat(levels, 1))
+        return best_boxes(torch.cat(levels, 1), self.most)
 
 
 def deploy(network: nn.Module, checkpoint: Any) -> nn.Module:
