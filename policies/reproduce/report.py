@@ -113,6 +113,10 @@ def write_report(out: Path, material: Material) -> tuple[Path, Path]:
         _table_3(out, material.scenario),
         Heading("Table 5: variance during training"),
         _table_5(out, material),
+        Text(
+            "Mean squared distance of each sampling point of Figure 11 from the mean of its two neighbours. A curve is "
+            "sampled at 40 means, so that the longer trainings average over more episodes and look smoother."
+        ),
         Heading("Table 6: cost of a decision"),
         _table_6(out, material),
     ]

@@ -35,7 +35,7 @@ class TrainDone:
     path: Path | None
     points: tuple[CurvePoint, ...]
     seconds: float
-    """Measured."""
+    """Measured, in the run that finished it."""
     trouble: str = ""
 
 
@@ -46,7 +46,14 @@ def train_job(job: TrainJob) -> TrainDone:
         path, curve = _train(job)
     except TrainingError as error:
         return TrainDone(job, None, (), time.perf_counter() - start_s, str(error))
-    return TrainDone(job, path, tuple(read_curve(curve)), time.perf_counter() - start_s)
+    return TrainDone(job, path, tuple(read_curve(curve)), _took_s(job.out / "seconds.txt", start_s))
+
+
+def _took_s(kept: Path, start_s: float) -> float:
+    """Return how long the training took in the run that finished it: a later run only reads what is there."""
+    if not kept.is_file():
+        kept.write_text(f"{time.perf_counter() - start_s:.3f}\n", encoding="utf-8")
+    return float(kept.read_text(encoding="utf-8"))
 
 
 def _train(job: TrainJob) -> tuple[Path, Path]:
