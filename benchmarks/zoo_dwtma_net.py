@@ -274,8 +274,7 @@ def parity(edges: Sequence[int] = (240, 256)) -> dict[str, Any]:
     network = build_network("dwtma_net").eval()
     figures: dict[str, Any] = {"bar": 1e-4}
     for edge in edges:
-        example = torch.zeros((2, 3, edge, edge), dtype=torch.uint8)
-        model = simplify(trace(deploy_at(network, edge), example))
+        model = simplify(trace(deploy_at(network, edge), edge_px=edge, bands=3))
         tile = np.random.default_rng(edge).integers(0, 256, (1, 3, edge, edge), dtype=np.uint8)
         with torch.no_grad():
             expected = Restorer(network)(torch.from_numpy(tile)).numpy()
@@ -295,7 +294,7 @@ def speed(repeats: int = 15) -> dict[str, Any]:
 
     torch.manual_seed(0)
     deployed = deploy_at(build_network("dwtma_net", size="edge").eval(), 64)
-    infer = inferrer(serialise(simplify(trace(deployed, torch.zeros((2, 3, 64, 64), dtype=torch.uint8)))))
+    infer = inferrer(serialise(simplify(trace(deployed, edge_px=64, bands=3))))
     tiles = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64), dtype=np.uint8)
     times_s = []
     for _ in range(repeats + 3):

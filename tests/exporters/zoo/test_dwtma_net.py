@@ -198,7 +198,7 @@ def test_a_few_images_are_learned_by_heart_short_form() -> None:
 @pytest.fixture(scope="module")
 def exported() -> tuple[Restorer, bytes]:
     deployed = deploy_at(network(seed=5), 64)
-    return deployed, serialise(simplify(trace(deployed, torch.zeros((2, 3, 64, 64), dtype=torch.uint8))))
+    return deployed, serialise(simplify(trace(deployed, edge_px=64, bands=3)))
 
 
 def test_the_exported_graph_answers_as_the_network_with_its_fft(exported: tuple[Restorer, bytes]) -> None:
