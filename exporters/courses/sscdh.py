@@ -7,7 +7,7 @@ back and chooses the epoch; the test pictures are looked at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class SscdhCourse:
     """A detection set at one size, the switches of the network and of its loss."""
 
-    network: str = "sscdh"
+    network: str
     size: str
     switches: Mapping[str, Any]
     metric: str = "ap50_95"
@@ -44,8 +44,10 @@ class SscdhCourse:
     batch: int
     seed: int
     box_loss: str
-    momentum: float
+    wise_momentum: float
     augmentation: Augmentation
+    recipe: Mapping[str, Any] = field(default_factory=lambda: {"ema_decay": 0.99})
+    """What differs from the usual training."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,7 +79,7 @@ class SscdhCourse:
         assert isinstance(network, SSCDH)
         maps = network(batch["image"].float() / 255.0)
         return detection_loss(
-            network, maps, batch["targets"], edge_px=self.edge_px, box_loss=self.box_loss, momentum=self.momentum
+            network, maps, batch["targets"], edge_px=self.edge_px, box_loss=self.box_loss, momentum=self.wise_momentum
         )
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
@@ -130,23 +132,25 @@ def course(
     *,
     size: str,
     seed: int,
+    network: str = "sscdh",
     edge_px: int = 256,
     batch: int = 16,
-    box_loss: str = "wise",
-    attention: bool = True,
-    head: str = "context",
+    box_loss: str | None = None,
+    attention: bool | None = None,
+    head: str | None = None,
     mosaic: float = 1.0,
     flip: float = 0.0,
-    momentum: float = 0.0,
+    wise_momentum: float = 0.0,
     held_frac: float = 0.125,
     layout: str = "auto",
     grey_as_rgb: bool = False,
     lenient: bool = False,
     licence: str = "unknown",
 ) -> SscdhCourse:
-    """The course on ``data``. ``box_loss="ciou", attention=False, head="coupled"`` is the YOLOv5 baseline.
+    """The course on ``data``. What ``box_loss``, ``attention`` and ``head`` are not told is as in ``network``:
+    ``wise``, True and ``context`` of SSCDH, ``ciou``, False and ``coupled`` of its baseline ``yolov5n``.
 
-    ``momentum`` of Wise-IoU's running mean is 1 - 0.05^(1 / (34 steps)) unless given. Anchors are YOLOv5's where they
+    ``wise_momentum`` of Wise-IoU's running mean is 1 - 0.05^(1 / (34 steps)) unless given. Anchors are YOLOv5's where they
     can serve 98 % of the boxes, otherwise estimated on the training pictures. Raises DatasetError.
     """
     from ..zoo.sscdh import ANCHORS_PX
@@ -156,11 +160,16 @@ def course(
     if not held.count:
         raise DatasetError(f"{data.name}: the {len(held)} pictures held back show no box. Raise held_frac.")
     fitted = tuple(fit_all(train, edge_px))
+    usual = ("wise", True, "context") if network == "sscdh" else ("ciou", False, "coupled")
+    box_loss, attention, head = (
+        told if told is not None else own for told, own in zip((box_loss, attention, head), usual, strict=True)
+    )
     switches: dict[str, Any] = {"classes": len(whole.classes), "attention": attention, "head": head}
     anchors = anchors_for(fitted, np.array(ANCHORS_PX))
     if not np.array_equal(anchors, np.array(ANCHORS_PX)):
         switches["anchors_px"] = anchors.tolist()
     made = SscdhCourse(
+        network=network,
         size=size,
         switches=switches,
         train=train,
@@ -176,7 +185,7 @@ def course(
         batch=batch,
         seed=seed,
         box_loss=box_loss,
-        momentum=momentum,
+        wise_momentum=wise_momentum,
         augmentation=Augmentation(mosaic=mosaic, flip=flip),
     )
-    return made if momentum else replace(made, momentum=1.0 - 0.05 ** (1.0 / (34 * made.steps_per_epoch)))
+    return made if wise_momentum else replace(made, wise_momentum=1.0 - 0.05 ** (1.0 / (34 * made.steps_per_epoch)))

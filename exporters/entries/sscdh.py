@@ -47,6 +47,7 @@ ENTRIES = (
             "edge": Size(options={**_YOLO, "width": 0.125}, input=(3, 640, 640), params_paper=None, gmacs_paper=None),
         },
         deploy="sscdh_decode:deploy",
+        course="sscdh:course",
         kind="boxes",
     ),
 )

@@ -124,7 +124,8 @@ def test_a_course_on_real_ships_trains_and_scores(data_dir: Path) -> None:
         pytest.skip("needs DATA: ssdd-sar-ships")
     import torch
 
-    made = course(root, size="edge", seed=0, edge_px=64, batch=4, attention=False, head="coupled", box_loss="ciou")
+    made = course(root, size="edge", seed=0, network="yolov5n", edge_px=64, batch=4)
+    assert (made.network, made.box_loss, made.switches["head"]) == ("yolov5n", "ciou", "coupled")
     network = made.build().train()
     parts = made.loss(network, next(iter(made.batches(0))))
     assert torch.isfinite(parts["loss"])
