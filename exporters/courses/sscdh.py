@@ -150,8 +150,8 @@ def course(
     """The course on ``data``. What ``box_loss``, ``attention`` and ``head`` are not told is as in ``network``:
     ``wise``, True and ``context`` of SSCDH, ``ciou``, False and ``coupled`` of its baseline ``yolov5n``.
 
-    ``wise_momentum`` of Wise-IoU's running mean is 1 - 0.05^(1 / (34 steps)) unless given. Anchors are YOLOv5's where they
-    can serve 98 % of the boxes, otherwise estimated on the training pictures. Raises DatasetError.
+    ``wise_momentum`` of Wise-IoU's running mean is 1 - 0.05^(1 / (34 steps)) unless given. Anchors are YOLOv5's where
+    they can serve 98 % of the boxes, otherwise estimated on the training pictures. Raises DatasetError.
     """
     from ..zoo.sscdh import ANCHORS_PX
 
@@ -160,10 +160,10 @@ def course(
     if not held.count:
         raise DatasetError(f"{data.name}: the {len(held)} pictures held back show no box. Raise held_frac.")
     fitted = tuple(fit_all(train, edge_px))
-    usual = ("wise", True, "context") if network == "sscdh" else ("ciou", False, "coupled")
-    box_loss, attention, head = (
-        told if told is not None else own for told, own in zip((box_loss, attention, head), usual, strict=True)
-    )
+    full = network == "sscdh"
+    attention = full if attention is None else attention
+    head = head or ("context" if full else "coupled")
+    box_loss = box_loss or ("wise" if full else "ciou")
     switches: dict[str, Any] = {"classes": len(whole.classes), "attention": attention, "head": head}
     anchors = anchors_for(fitted, np.array(ANCHORS_PX))
     if not np.array_equal(anchors, np.array(ANCHORS_PX)):
