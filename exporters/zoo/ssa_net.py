@@ -20,13 +20,16 @@ CONVOLUTIONS = ("csh", "plain")
 def ssif(x: Tensor) -> Tensor:
     """``x`` (n, channels, rows, cols) weighted by how far each element lies from its channel's and its pixel's mean.
 
-    Only normalised values are squared, so that float16 cannot overflow.
+    In float32 whatever ``x`` is: bfloat16 loses small deviations, and float16 squares overflow. Only normalised values
+    are squared, so that a graph in float16 does not overflow either.
     """
-    from_channel = x - x.mean((2, 3), keepdim=True)
-    from_pixel = x - x.mean(1, keepdim=True)
+    full = x.float()
+    from_channel = full - full.mean((2, 3), keepdim=True)
+    from_pixel = full - full.mean(1, keepdim=True)
     by_channel = from_channel * torch.rsqrt(2 * (from_channel * from_channel).mean((2, 3), keepdim=True) + _STEADY)
     by_pixel = from_pixel * torch.rsqrt(2 * (from_pixel * from_pixel).mean(1, keepdim=True) + _STEADY)
-    return x * torch.sigmoid(by_channel * by_channel + by_pixel * by_pixel + 0.5)
+    weighted = full * torch.sigmoid(by_channel * by_channel + by_pixel * by_pixel + 0.5)
+    return weighted.to(x.dtype)
 
 
 class CSHConv(nn.Module):
