@@ -208,7 +208,6 @@ def checks(args: argparse.Namespace) -> dict[str, Any]:
     large = course(args.data, size="edge", seed=0, edge_px=640).tiles("test").pixels[:4]
     published = build_network("sscdh").eval()
     return {
-        "overfit": overfit(args.steps),
         "parity": [
             parity(edge, tiles, "edge, trained, SSDD test"),
             parity(published, tiles[:8], "published size, fresh weights"),
@@ -261,15 +260,19 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=320, help="of the overfit check")
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--only", help="one run, as VARIANT:SEED, or 'cfar' or 'checks'; writes no result")
+    parser.add_argument("--only", help="one run, as VARIANT:SEED, or 'cfar', 'overfit', 'checks'; writes no result")
+    parser.add_argument("--report", action="store_true", help="write the result of what is finished, train nothing")
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     import torch
 
     torch.set_num_threads(1)
-    parts = {"cfar": lambda: cfar(args), "checks": lambda: checks(args)}
+    parts = {"cfar": lambda: cfar(args), "overfit": lambda: overfit(args.steps), "checks": lambda: checks(args)}
     if args.only in parts:
         print(json.dumps(cached(args.only, parts[args.only])))
+        return 0
+    if args.report:
+        write({name: cached(name, make) for name, make in parts.items() if (OUT / f"{name}.json").is_file()}, args)
         return 0
     wanted = [(args.only.rpartition(":")[0], int(args.only.rpartition(":")[2]))] if args.only else RUNS
     for name, seed in wanted:
