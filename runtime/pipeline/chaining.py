@@ -113,7 +113,7 @@ def infer_chain(
     make_folder(out)
     paths = expand(scenes)
     packages = [open_package(Path(stage.package)) for stage in chain.stages]
-    _check(chain, packages)
+    check_stages(chain, packages)
     opened = open_with or (lambda package: open_engine(package, options.provider, worker=options.isolate))
     done: list[ChainScene] = []
     interrupted = False
@@ -130,7 +130,8 @@ def infer_chain(
     return ChainResult(packages=names, scenes=tuple(done), interrupted=interrupted)
 
 
-def _check(chain: Chain, packages: Sequence[ModelPackage]) -> None:
+def check_stages(chain: Chain, packages: Sequence[ModelPackage]) -> None:
+    """Raise ``MissionError`` where stages and their packages do not fit together."""
     pointing: ModelPackage | None = None
     for stage, package in zip(chain.stages, packages, strict=True):
         edge = package.info.input.tile_edge_px
