@@ -69,7 +69,8 @@ pool: venv ## rewrite the built-in pool from the shipped packages' measured prof
 
 train: venv-dev ## train the policies that ship (a quarter of an hour on two cores)
 	$(BIN)/subsolar train universal --out build/train/universal
-	for s in cubesat-6u paper; do $(BIN)/subsolar train dqn --scenario $$s --out build/train/$$s || exit 1; done
+	for s in cubesat-6u paper; do for p in dqn q-learning policy-gradient; do \
+		$(BIN)/subsolar train $$p --scenario $$s --out build/train/$$s-$$p || exit 1; done; done
 
 bench-sim: venv-dev ## slot-steps per CPU-second of the simulator
 	$(BIN)/python benchmarks/sim.py
