@@ -137,7 +137,7 @@ def make_pair(
         raise DatasetError(f"{surface.name} has gaps wider than half of {coarse_m} m. Use a part without them.")
     rows, cols = (size * wide // narrow for size in coarse.shape)
     extra = np.zeros((0, *terrain.values_m.shape), dtype=np.float32) if guide is None else guide
-    fine_guide = [block_mean(band, narrow)[:rows, :cols] for band in extra]
+    fine_guide = [block_mean(extra[at], narrow)[:rows, :cols] for at in range(len(extra))]
     return HeightPair(
         name,
         coarse,
@@ -165,8 +165,9 @@ def outlines(path: Path, like: Heights) -> Float32Array:
         raise DatasetError(f"{path} is no GeoJSON collection of outlines: {error}. Check the file.") from error
     if not shapes:
         return np.zeros(like.values_m.shape, dtype=np.float32)
-    drawn: NDArray[np.uint8] = rasterize(shapes, out_shape=like.values_m.shape, transform=Affine(*like.affine))
-    return drawn.astype(np.float32)
+    drawn: Any = rasterize(shapes, out_shape=like.values_m.shape, transform=Affine(*like.affine))
+    inside: Float32Array = drawn.astype(np.float32)
+    return inside
 
 
 def dfc30_samples(folder: Path, split: str, *, guide: str = "") -> tuple[DfcSample, ...]:
@@ -219,7 +220,13 @@ def _region(region: Path, guide: str) -> list[DfcSample]:
             "or others. Fetch the region again."
         )
     return [
-        DfcSample(region.name, *(files[kind][one] for kind in kinds[:3]), files[kinds[3]][one] if guide else None)
+        DfcSample(
+            region.name,
+            image=files["BDORTHO"][one],
+            truth=files["RGEALTI"][one],
+            given=files["COP30"][one],
+            aux=files[GUIDES[guide]][one] if guide else None,
+        )
         for one in sorted(ids["RGEALTI"])
     ]
 

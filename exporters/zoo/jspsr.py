@@ -169,13 +169,13 @@ class JSPSR(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What the decoder makes of all inputs: (n, 2 x width, rows, cols)."""
         parts = torch.split(x, [1, *self.guides], dim=1)
-        main = self.dem.stem(parts[0])
-        guides = [encoder.stem(part) for encoder, part in zip(self.guide, parts[1:], strict=True)]
-        levels = []
+        encoders: list[_Encoder] = [self.dem, *self.guide]
+        each = [encoder.stem(part) for encoder, part in zip(encoders, parts, strict=True)]
+        levels: list[Tensor] = []
         for level in range(4):
-            guides = [encoder.levels[level](guide) for encoder, guide in zip(self.guide, guides, strict=True)]
-            main = self._fuse([self.dem.levels[level](main), *guides])
-            levels.append(main)
+            each = [encoder.levels[level](before) for encoder, before in zip(encoders, each, strict=True)]
+            levels.append(self._fuse(each))
+            each[0] = levels[-1]
         y = self.up3(levels[3])
         for up, level in ((self.up2, 2), (self.up1, 1), (self.last, 0)):
             y = up(torch.cat([y, levels[level]], dim=1))
