@@ -98,6 +98,9 @@ bench-pipeline: venv-dev ## tiles/s, overhead, merging, memory of the pipeline, 
 bench-zoo-sscdh: venv-dev ## SSCDH on SSDD beside YOLOv5n and CA-CFAR, 3 seeds, ablations (half an hour of one core)
 	$(BIN)/python benchmarks/zoo_sscdh.py --data $(DATA)/ssdd-sar-ships
 
+bench-zoo-vmc-detr: venv-dev ## VMC-DETR on aircraft beside RT-DETR-R18, by heart, parity (half an hour of one core)
+	$(BIN)/python benchmarks/zoo_vmc_detr.py --data $(DATA)/gdit-aerial-airport
+
 bench-zoo-acf: venv-dev ## text-image retrieval beside a dual encoder and chance, 3 seeds (ten minutes of one core)
 	PYTHONPATH=. $(BIN)/python benchmarks/zoo_acf.py --data $(DATA)/rsicd-text-image-subset
 
