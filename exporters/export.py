@@ -15,41 +15,29 @@ from .checkpoint import RGB, Checkpoint
 from .course_tiles import course_for, zoo_checkpoint
 from .datasets import Chips, read_chips, read_tiles
 from .describing import describe_checkpoint, describe_foreign
-from .diverge import first_divergence_from_torch
 from .engine_graphs import TENSORRT, Made, Request, make_graphs
 from .errors import ExportError
+from .export_proof import prove_export
+from .golden import HALF_TOLERANCE, INT8_TOLERANCE, golden_index, golden_of
 from .keys import key_id
 from .lint import report
 from .measure import profile_on_cpu, stated_accuracy
-from .onnx_cpu import Infer, batch_for, inferrer, version
+from .onnx_cpu import batch_for, inferrer, version
 from .package import Golden, ModelPackage, further_files, load_package, npy, write_package
-from .prove import MIN_TILES, ROUNDED_WEIGHTS, SAME_WEIGHTS, prove, span_of, torch_answers
+from .prove import MIN_TILES, prove
 from .records import Accuracy, PackageInfo, Profile, ProfileEntry, Proof, Variant, check_envelope
 from .sbom import sbom
 from .settings import ExportSettings
-from .source import (
-    companions_of,
-    deployed_network,
-    onnx_of,
-    output_spec,
-    package_id,
-    task_of,
-    trained_network,
-    weights_sha256,
-)
+from .source import companions_of, package_id, task_of, weights_sha256
 from .stac import stac_item
-from .stored_proof import proof_files, stored_count
+from .stored_proof import proof_files
 from .subject import Foreign, open_source, refuse_mix_up
 from .tiles import Tiles
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from torch import nn
 
 VARIANT, VARIANT_EXPECTED, SBOM = "model.tensorrt.onnx", "golden/expected.tensorrt.npy", "sbom.json"
-GOLDEN_BYTE = 4 << 20
-INT8_TOLERANCE, HALF_TOLERANCE = 0.1, 0.02
-"""How far golden answers may move between processors: rounding of integers, or of float16, differs among them."""
 Progress = Callable[[str], None]
 
 
@@ -66,6 +54,8 @@ class Draft:
     """What the course measured, where the test tiles have no labels."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Its companions."""
+    notes: tuple[str, ...] = ()
+    """For the profile."""
 
 
 def export_network(
@@ -138,20 +128,16 @@ def export_checkpoint(
     if not test.classes:
         settings = replace(settings, proof_tiles=min(settings.proof_tiles, len(test)))
     _check_fit(checkpoint, test, settings)
-    progress("1/6 fusing and tracing (5 to 20 s)")
-    source = deployed_network(checkpoint, settings.weights_dtype)
-    answers = torch_answers(source, test.pixels)
-    output = output_spec(checkpoint, answers)
-    model = onnx_of(source, checkpoint, settings)
-    progress(f"2/6 proving on {len(test)} tiles")
-    proofs = prove_export(checkpoint, source, answers, model, test, min_tiles=settings.proof_tiles)
+    proven = prove_export(checkpoint, test, settings, progress)
+    settings, source, answers = proven.settings, proven.source, proven.answers
     name, task = package_id(checkpoint, settings), task_of(checkpoint)
-    info = describe_checkpoint(checkpoint, name, settings, output, task, source)
+    info = describe_checkpoint(checkpoint, name, settings, proven.output, task, source)
     more = further_files({**companions_of(checkpoint), **dict(companions or {})})
     info = replace(info, companions=tuple(more))
     files = {companion.file: content for companion, content in more.items()}
     stated = None if test.classes else stated_accuracy(checkpoint, info)
-    draft = Draft(info, model, proofs, weights_sha256(checkpoint), answers, stated=stated, files=files)
+    digest = weights_sha256(checkpoint)
+    draft = Draft(info, proven.model, proven.proofs, digest, answers, stated=stated, files=files, notes=proven.notes)
     return _finish(draft, test, calibration, settings, progress).write(out, key, replace_existing)
 
 
@@ -226,19 +212,20 @@ def _finish(
     made = make_graphs(draft.model, request, test, calibration, progress)
     progress(f"4/6 measuring time ({100 * made.accuracy.value:.1f} % {made.accuracy.metric})")
     entries, notes = _profile(draft, made, test, settings, progress)
-    notes = (*notes, *_about_tiles(test, draft))
+    notes = (*draft.notes, *notes, *_about_tiles(test, draft))
     profile = Profile(accuracy=made.accuracy, measurements=entries, notes=notes)
     check_envelope(profile)
     progress("5/6 checking TensorRT's rules, choosing golden tiles")
-    by_class = draft.info.output.kind == "probabilities" and len(test.classes) > 0
-    most = min(stored_count(draft.answers), GOLDEN_BYTE // (test.pixels[0].nbytes + draft.answers[0].nbytes))
-    index = golden_index(test, settings.golden_per_class, by_class=by_class, most=max(1, most))
-    golden = _golden(made.main, test, index, draft.info, settings)
+    draft = replace(draft, info=replace(draft.info, proofs=(*draft.proofs, *made.proofs)))
+    answers = draft.answers
+    if settings.precision == "int8":  # its own certainty counts
+        answers = inferrer(made.main, batch=min(batch_for(test.pixels.shape), draft.info.input.max_batch))(test.pixels)
+    index = golden_index(answers, test, draft.info, settings)
+    golden = golden_of(made.main, test, index, draft.info, settings)
     variants, more = _variant(made, golden, draft.info, settings)
     info = replace(
         draft.info,
         precision="int8" if settings.precision == "int8" else draft.info.precision,
-        proofs=(*draft.proofs, *made.proofs),
         quantisation=made.how,
         variants=variants,
         golden_index=tuple(int(place) for place in index),
@@ -296,31 +283,6 @@ def _profile(
     return entries, (f"INT8 is {word} than float32 on this CPU: {speed:.2f} times its speed at batch {middle}.",)
 
 
-def golden_index(
-    test: Chips | Tiles, per_class: int, *, by_class: bool = True, most: int = 1 << 16
-) -> NDArray[np.int64]:
-    """The first chips of each class; without labels, or for pixels, the first ten times as many, at most ``most``.
-
-    Whoever checks compares them with the source's stored answers, of which large ones are few.
-    """
-    if not by_class:
-        return np.arange(min(len(test), 10 * per_class, most))
-    return np.concatenate([np.flatnonzero(test.labels == label)[:per_class] for label in range(len(test.classes))])
-
-
-def _golden(
-    content: bytes, test: Chips | Tiles, index: NDArray[np.int64], info: PackageInfo, settings: ExportSettings
-) -> Golden:
-    infer: Infer = inferrer(content, batch=min(batch_for(test.pixels.shape), info.input.max_batch))
-    tolerance_abs = settings.golden_tolerance_abs
-    if settings.precision == "int8":
-        tolerance_abs = INT8_TOLERANCE
-    tiles, kind = np.ascontiguousarray(test.pixels[index]), info.output.kind
-    expected = infer(tiles)
-    scale = float(info.input.tile_edge_px) if kind == "boxes" else span_of(expected, kind)
-    return Golden(tiles, expected, tolerance_abs * scale, values_alone=kind == "embedding")
-
-
 def _variant(
     made: Made, golden: Golden, info: PackageInfo, settings: ExportSettings
 ) -> tuple[tuple[Variant, ...], dict[str, bytes]]:
@@ -337,31 +299,6 @@ def _variant(
         accuracy=made.variant_accuracy,
     )
     return (variant,), {VARIANT: made.variant, VARIANT_EXPECTED: npy(expected)}
-
-
-def prove_export(
-    checkpoint: Checkpoint,
-    source: nn.Module,
-    source_answers: NDArray[np.float32],
-    model: bytes,
-    test: Chips | Tiles,
-    *,
-    min_tiles: int,
-) -> tuple[Proof, ...]:
-    """As trained against the source of the graph (rounding), and that source against the graph (parity)."""
-    trained = trained_network(checkpoint)
-    names = ("pytorch as trained", "pytorch as stored", f"onnxruntime {version()} cpu")
-    more: dict[str, Any] = {"min_tiles": min_tiles, "kind": checkpoint.kind}
-    as_trained = torch_answers(trained, test.pixels)
-    rounding = prove(as_trained, source_answers, names=names[:2], bar=ROUNDED_WEIGHTS, **more)
-    answers = inferrer(model, batch=batch_for(test.pixels.shape))(test.pixels)
-    try:
-        parity = prove(source_answers, answers, names=names[1:], bar=SAME_WEIGHTS, **more)
-    except ExportError as error:
-        found = first_divergence_from_torch(source, model, test.pixels[:4])
-        where = "no layer alone is off" if found is None else f"{found.layer}, by {found.relative:.2g} of its range"
-        raise ExportError(f"{error} The first layer to part: {where}.") from error
-    return rounding, parity
 
 
 def _read(dataset: Path, split: str, edge_px: int, settings: ExportSettings) -> Chips:

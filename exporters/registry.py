@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import ExporterError
+from .prove import SAME_WEIGHTS, Bar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +55,8 @@ class Network:
     """``module:function`` in ``exporters.courses``: function(data, *, size, seed, **settings) is a ``Course``."""
     kind: str = "probabilities"
     """The package's kind of output."""
+    parity: Bar = SAME_WEIGHTS
+    """What its float32 graph is held to, where rounding alone moves its answers further than usual."""
 
 
 @cache
@@ -75,6 +78,12 @@ def network_named(name: str) -> Network:
     if name not in networks():
         raise ExporterError(f"There is no network named {name!r} in the zoo. Use one of {sorted(networks())}.")
     return networks()[name]
+
+
+def parity_of(name: str) -> Bar:
+    """What a float32 graph of that network is held to; the usual for one that the zoo does not know."""
+    known = networks().get(name)
+    return SAME_WEIGHTS if known is None else known.parity
 
 
 def size_of(network: Network, size: str) -> Size:

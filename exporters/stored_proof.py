@@ -13,8 +13,9 @@ from .datasets import Chips
 from .errors import ExportError, PackageError
 from .onnx_cpu import batch_for, inferrer, version
 from .package import ModelPackage
-from .prove import QUANTISED, ROUNDED_WEIGHTS, SAME_WEIGHTS, compare, shortfall
+from .prove import QUANTISED, ROUNDED_WEIGHTS, compare, shortfall
 from .records import Proof, ProofTiles
+from .registry import parity_of
 from .strict_json import from_json, to_json
 from .tiles import Tiles
 
@@ -71,7 +72,8 @@ def rerun(package: ModelPackage, test: Chips | Tiles, engine: str = "cpu") -> Pr
         )
     kind = package.info.output.kind
     variant = package.info.variant_for(engine)
-    bar = BARS.get(package.info.precision if variant is None else variant.precision, SAME_WEIGHTS)
+    bar = BARS.get(package.info.precision if variant is None else variant.precision)
+    bar = bar or parity_of(package.info.network)
     proof = compare(
         answers, found, names=("the stored source", f"onnxruntime {version()} {engine}"), bar=bar, kind=kind
     )

@@ -20,7 +20,7 @@ from exporters.export import ExportSettings, export_checkpoint  # noqa: E402
 from exporters.onnx_cpu import inferrer  # noqa: E402
 from exporters.package import Companion, ModelPackage, load_package  # noqa: E402
 from exporters.prove import QUANTISED, ROUNDED_WEIGHTS, SAME_WEIGHTS, prove  # noqa: E402
-from exporters.registry import build_network  # noqa: E402
+from exporters.registry import build_network, parity_of  # noqa: E402
 from exporters.tiles import Tiles  # noqa: E402
 
 QUICK = ExportSettings(id="kind", batches=(1, 2), repeats=5)
@@ -184,3 +184,36 @@ def test_embeddings_are_held_to_their_cosine() -> None:
     turned[5] = source[6]
     with pytest.raises(ExportError, match="in cosine"):
         prove(source, turned, names=("a", "b"), kind="embedding")
+
+
+def test_a_network_is_held_to_the_bar_that_its_card_states() -> None:
+    assert parity_of("kind_networks:Kind") == parity_of("resnet18") == SAME_WEIGHTS
+    assert parity_of("acf").tolerance_abs == 1e-3
+    source = np.full((256, 64), 0.125, dtype=np.float32)
+    sign = np.where(np.arange(64) % 2, 1.0, -1.0).astype(np.float32)
+    moved, far = source.copy(), source.copy()
+    moved[7] += 2e-4 * sign
+    far[7] += 9e-4 * sign
+    with pytest.raises(ExportError, match=r"by up to 0\.0002"):
+        prove(source, moved, names=("a", "b"), kind="embedding")
+    prove(source, moved, names=("a", "b"), kind="embedding", bar=parity_of("acf"))
+    with pytest.raises(ExportError, match=r"differs from a in cosine 0\.99997"):
+        prove(source, far, names=("a", "b"), kind="embedding", bar=parity_of("acf"))
+
+
+def test_weights_that_half_precision_would_spoil_are_stored_whole(
+    tmp_path: Path, tiles: Tiles, tiny_name: str, trust: dict[str, Ed25519PublicKey]
+) -> None:
+    stored = checkpoint_of("embedding")
+    state = {key: value.clone() for key, value in stored.state_dict.items()}
+    for key, value in state.items():  # channels in equal pairs, whose large weights cancel but for what half drops
+        if key.startswith(("first", "norm")) and value.ndim:
+            value[1::2] = value[::2]
+    state["last.weight"][:, ::2] += 64.0
+    state["last.weight"][:, 1::2] -= 64.0
+    package = export_checkpoint(replace(stored, state_dict=state), tiles, tmp_path / "p", None, settings=QUICK)
+    assert package.info.weights_dtype == "float32"
+    assert any("as float16 they fail the proof" in note and "in cosine" in note for note in package.profile.notes)
+    result = check_package(package.path, trust=trust, allow_unsigned=True, test=tiles)
+    assert result.proof is not None
+    assert result.proof.tolerance_abs == SAME_WEIGHTS.tolerance_abs
