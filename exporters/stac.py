@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .records import Accuracy, PackageInfo, Variant
@@ -27,14 +28,21 @@ _AXES = {
     "image": ["batch", "bands", "height", "width"],
     "mask": ["batch", "class", "height", "width"],
 }
+_SPDX = re.compile(r"[\w\-.+]+")
+"""What STAC takes for a licence; anything else is "other"."""
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
 def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) -> dict[str, Any]:
-    """A STAC item; it has no place on Earth and no date, as the MLM extension allows for models."""
+    """A STAC 1.1 item; it has no place on Earth and no date, as the MLM extension allows for models.
+
+    The extension wants bands that an input names described among the properties; the core schema then wants them with
+    an asset too.
+    """
+    bands = [{"name": band} for band in info.bands]
     return {
         "type": "Feature",
-        "stac_version": "1.0.0",
+        "stac_version": "1.1.0",
         "stac_extensions": [_MLM],
         "id": f"{info.id}-{info.version}",
         "geometry": None,
@@ -43,7 +51,8 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
             "start_datetime": "1900-01-01T00:00:00Z",
             "end_datetime": "9999-12-31T23:59:59Z",
             "description": f"{info.title}, {accuracy.metric} {accuracy.value:.4f} on {accuracy.dataset} ({accuracy.n})",
-            "license": info.licence,
+            "license": info.licence if _SPDX.fullmatch(info.licence) else "other",
+            "bands": bands,
             "mlm:name": info.id,
             "mlm:architecture": info.title,
             "mlm:tasks": [_task(info)],
@@ -65,6 +74,7 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
                 "roles": ["mlm:model", "mlm:weights"],
                 "mlm:artifact_type": "onnx",
                 "title": info.title,
+                "bands": bands,
             },
             **{f"model-{variant.engine}": _variant(info, variant) for variant in info.variants},
         },
