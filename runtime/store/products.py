@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,54 +14,14 @@ from ..faults import fault
 from ..records import Product, SlotRecord, TileOutcome
 from ..wire.payload import unfit
 from .database import explain, open_database, open_readonly, transaction
+from .records import Counts, Limits, Transfer
 from .rows import PRODUCT_COLUMNS, decision_from_text, decision_text, product_from_row, product_row, tile_row
 from .schema import APPLICATION_ID, MIGRATIONS
 
+__all__ = ["Counts", "Limits", "ProductStore", "Transfer"]
+
 BACKSTOP_PAGE = 8192
 """Of 4 KiB: a log that grew this long is moved by a commit after all, if nobody calls ``tidy``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the store keeps at most."""
-
-    waiting_byte: int = 64 << 20
-    """Of products not yet delivered, as sent. Above it, the least value per byte is shed and counted."""
-    waiting_product: int = 200_000
-    delivered_product: int = 50_000
-    """Delivered products are kept this long for reports, the newest slots first."""
-    tile: int = 300_000
-    decision: int = 50_000
-    """The flight recorder: one line a slot."""
-    transfer: int = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """What one round of a pass sends. ``batches``: the product ids of each batch, in the order of their indices."""
-
-    transfer: int
-    slot: int
-    first_sequence: int
-    packet: int
-    sent_byte: int
-    batches: tuple[tuple[str, ...], ...]
-    bare: frozenset[str] = frozenset()
-    """Products that travel without the outline that they have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Totals since the store was made; they stay exact when old rows are dropped."""
-
-    queued_product: int
-    sent_product: int
-    delivered_product: int
-    shed_product: int
-    shed_value: float
-    done_tile: int
-    shed_tile: int
-    failed_tile: int
 
 
 class ProductStore:
@@ -129,6 +88,32 @@ class ProductStore:
             self._shed()
             self._forget()
         return True
+
+    def add_products(self, products: Sequence[Product]) -> None:
+        """Keep products that no slot has brought, such as an answer to a question; one that is kept stays as it is."""
+        for product in products:
+            if why := unfit(product):
+                raise StoreError(f"Product {product.product_id!r} cannot be kept: {why}. Fix its task.")
+        with transaction(self.path, self._db, "store.commit.before_fsync", "store.commit.after_fsync"):
+            self._insert_products(products)
+            self._shed()
+
+    def raise_values(self, products: Sequence[Product]) -> int:
+        """Take over the values of products that wait, where they are higher, up to ``Limits.worth``; return how many.
+
+        What is delivered or not known stays as it is.
+        """
+        raised = 0
+        with transaction(self.path, self._db, "store.commit.before_fsync", "store.commit.after_fsync"):
+            for product in products:
+                value = min(float(product.value), self._limits.worth)
+                raised += self._db.execute(
+                    "UPDATE products SET value = ?1, rank = ?1 / size_byte / (attempts + 1) "
+                    "WHERE product_id = ?2 AND state != 'delivered' AND value < ?1",
+                    (value, product.product_id),
+                ).rowcount
+            self._add_meta("raised_product", raised)
+        return raised
 
     def amend_slot(self, record: SlotRecord) -> None:
         """Replace a slot's record, for instance with what its pass has sent."""
@@ -270,6 +255,7 @@ class ProductStore:
             done_tile=self._meta("tile.done"),
             shed_tile=self._meta("tile.shed"),
             failed_tile=self._meta("tile.failed"),
+            raised_product=self._meta("raised_product"),
         )
 
     def decisions(self) -> tuple[SlotRecord, ...]:

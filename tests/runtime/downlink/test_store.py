@@ -6,6 +6,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,27 @@ def test_a_store_of_the_first_version_is_brought_forward_with_all_that_it_holds(
         assert set(store.pending(9)) == set(products)
         assert store.bare(9) == ()
         assert store.commit_slot(*make_slot(1, 2))
+
+
+def test_a_request_of_the_ground_makes_what_waits_worth_more_and_never_less_or_without_bound(
+    tmp_path: Path, make_slot: MakeSlot
+) -> None:
+    with ProductStore(tmp_path / "s.sqlite", limits=Limits(worth=50.0)) as store:
+        slot, outcomes, products = make_slot(0, 4)
+        store.commit_slot(slot, outcomes, products)
+        first, second, third, fourth = sorted(products, key=lambda one: one.product_id)
+        store.mark_delivered([fourth.product_id])
+        wanted = [replace(first, value=1e9), replace(second, value=-1.0), replace(fourth, value=9.0)]
+        assert store.raise_values([*wanted, replace(third, product_id="unknown", value=9.0)]) == 1
+        assert store.pending(1)[0] == replace(first, value=50.0)
+        assert store.raise_values([replace(first, value=50.0)]) == 0
+        assert (store.counts().raised_product, len(store.products())) == (1, 4)
+
+
+def test_an_answer_of_no_slot_is_kept_once(store: ProductStore, make_product: Callable[..., Product]) -> None:
+    store.add_products([make_product(1)])
+    store.add_products([make_product(1, label="other"), make_product(2)])
+    assert [one.label for one in store.products()] == ["Forest", "Forest"]
+    assert store.backlog()[0] == 2
+    with pytest.raises(StoreError, match="not finite"):
+        store.add_products([replace(make_product(3), score=math.nan)])
