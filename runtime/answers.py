@@ -204,7 +204,7 @@ def _tile_products(
     view: ViewOf,
     when: When,
 ) -> list[Product]:
-    places = _tile_places([ref for ref, _, _ in labels], view)
+    places = tile_places([ref for ref, _, _ in labels], view)
     return [
         product_of(
             package,
@@ -222,7 +222,8 @@ def _tile_products(
     ]
 
 
-def _tile_places(refs: Sequence[TileRef], view: ViewOf) -> list[Footprint | None]:
+def tile_places(refs: Sequence[TileRef], view: ViewOf) -> list[Footprint | None]:
+    """Ground polygons of tiles of any frames; ``None`` where a frame has no place."""
     places: list[Footprint | None] = [None] * len(refs)
     for frame_id, rows in _by_frame(refs).items():
         part = [refs[row] for row in rows]

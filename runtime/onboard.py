@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,29 @@ from .answers import Reader, View, ViewOf, When, reader_of
 from .engines import Engine, MemoryBudget, expected_byte, open_engine
 from .errors import EngineError, FrameError
 from .frame import Frame
+from .frames.bands import GENERATED
 from .frames.scenes import SceneSource
 from .georeference.rings import Float64Array
 from .infer import make_task
-from .records import Product, Tile, TileOutcome, TileRef, UInt8Array
+from .keepsakes import Keepsakes
+from .parts import parts_of, whole_outcomes
+from .pipeline.looking import MADE_UP
+from .records import FloatArray, Product, Tile, TileOutcome, TileRef, UInt8Array
+from .tasks.declouded import Declouder, generated_apart
 
 WORTH_MIN = 1e-9
 """Of a tile whose slot has no worth but was chosen to be worked on all the same."""
+BATCH_PART = 32
+"""Parts of tiles that an engine sees at a time."""
+KIND_OF_TASK = {"anomaly": "anomaly", "change": "change", "terrain": "height"}
+"""What products are called whose task says more than the form of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """What several runs of an engine said of one batch."""
+
+    parts: tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +48,19 @@ class LoadedNetwork:
     package: ModelPackage
     engine: Engine
     reader: Reader
+    grid_px: int = 0
+    """Edge of the tiles that it is handed, which are cut into its own where they are larger; 0: its own."""
+    worth: float = 1.0
+    """Of a right answer of its task, beside what lies below."""
+    keepsakes: Keepsakes = field(default_factory=Keepsakes)
 
     @property
     def tile_edge_px(self) -> int:
+        """Edge of the tiles that it is handed."""
+        return max(self.grid_px, self.part_px)
+
+    @property
+    def part_px(self) -> int:
         """The tile that the package was trained for."""
         return self.package.info.input.tile_edge_px
 
@@ -50,21 +76,53 @@ class LoadedNetwork:
 
     def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
         """Infer one batch; a run that fails, or an answer that is none, fails its tiles and nothing else."""
-        refs = [tile.ref for tile in tiles]
-        if not refs:
+        if not tiles:
             return None, []
+        if all(tile.ref.edge_px <= self.part_px for tile in tiles):
+            found, outcomes, _ = self.run(tiles, view)
+            return found, outcomes
+        owned = [(number, part) for number, tile in enumerate(tiles) for part in parts_of(tile, self.part_px)]
+        said: list[Any] = []
+        ended: list[TileOutcome] = []
+        for first in range(0, len(owned), BATCH_PART):
+            found, outcomes, _ = self.run([part for _, part in owned[first : first + BATCH_PART]], view)
+            said += [] if found is None else [found]
+            ended += outcomes
+        return Several(tuple(said)), whole_outcomes(tiles, [number for number, _ in owned], ended)
+
+    def run(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome], FloatArray | None]:
+        """What the engine says of tiles of its own size, how each ended, and the raw answers; None where it failed."""
+        refs = [tile.ref for tile in tiles]
         try:
             pixels = np.stack([tile.pixels for tile in tiles])
             raw = self.engine.infer(pixels if pixels.dtype == np.uint8 else np.nan_to_num(pixels))
-            return self.reader.read(refs, raw, view)
+            found, outcomes = self.reader.read(refs, raw, view)
         except EngineError as error:
-            return None, [TileOutcome(ref, "failed", str(error)) for ref in refs]
+            return None, [TileOutcome(ref, "failed", str(error)) for ref in refs], None
+        self.keepsakes.offer(self.package.info, refs, raw, outcomes)
+        return found, outcomes, raw
 
     def products(self, findings: Sequence[Any], view: ViewOf, state: SlotState) -> list[Product]:
-        """Return the products of a slot; what lies below decides what a right answer is worth."""
-        found = [one for one in findings if one is not None]
-        products = self.reader.products(found, view, When(state.slot, state.start_unix_s))
-        return [replace(product, value=product.value * state.value_per_correct) for product in products]
+        """Return the products of a slot; what lies below and the task decide what a right answer is worth."""
+        kind, worth = KIND_OF_TASK.get(self.package.info.task), state.value_per_correct * self.worth
+        products = self.reader.products(plain(findings), view, When(state.slot, state.start_unix_s))
+        return [replace(one, value=one.value * worth, kind=kind or one.kind) for one in products]
+
+    def labels(self, found: Any, view: ViewOf) -> list[str]:
+        """Return what a batch's answers say, in order, for comparing two networks."""
+        return sorted(one.label for one in self.reader.products(plain([found]), view, When(0, 0.0)))
+
+    def kept(self) -> dict[TileRef, UInt8Array]:
+        """See ``Keeping``."""
+        return self.keepsakes.take()
+
+
+def plain(findings: Sequence[Any]) -> list[Any]:
+    """Return what each run of an engine said, one after the other, without those that failed."""
+    said: list[Any] = []
+    for one in findings:
+        said += one.parts if isinstance(one, Several) else [] if one is None else [one]
+    return said
 
 
 def load_networks(
@@ -93,7 +151,11 @@ def memory_name(name: str, package: ModelPackage) -> str:
 
 
 def _loaded(package: ModelPackage, engine: Engine) -> LoadedNetwork:
-    return LoadedNetwork(package=package, engine=engine, reader=reader_of(make_task(package, engine)))
+    task: Any = make_task(package, engine)
+    if isinstance(task, Declouder):
+        task = task.in_flight()
+        return LoadedNetwork(package=task.package, engine=task.engine, reader=task)
+    return LoadedNetwork(package=package, engine=engine, reader=reader_of(task))
 
 
 def picture_of(frame: Frame, ref: TileRef) -> UInt8Array | None:
@@ -124,6 +186,8 @@ class SceneTiles:
     """Class weights by ground cover; a cover without any shows all classes alike."""
     seed: int
     unlabelled_frac: float = 0.125
+    forbid_generated: bool = True
+    """Nothing is said of tiles with pixels that a network made up."""
 
     def draw(self, state: SlotState, count: int, edge_px: int) -> Sequence[TileRef]:
         """Return ``count`` windows; raises ``FrameError`` where no scene shows what the cover asks for.
@@ -146,7 +210,11 @@ class SceneTiles:
         self, refs: Sequence[TileRef], bands: Sequence[str], tile_dtype: str
     ) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles that could be read, and an outcome for each that could not."""
-        return self.scenes.read(refs, bands, tile_dtype=tile_dtype)
+        measured, made_up = list(refs), list[TileRef]()
+        if self.forbid_generated and GENERATED not in bands:
+            measured, made_up = generated_apart(refs, lambda ref: self.scenes.frame(ref.frame_id, "float32"))
+        tiles, left_out = self.scenes.read(measured, bands, tile_dtype=tile_dtype)
+        return tiles, [*left_out, *(TileOutcome(ref, "shed", MADE_UP) for ref in made_up)]
 
     def view(self, frame_id: str) -> View:
         """Return size and place of a scene."""

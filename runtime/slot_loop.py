@@ -225,6 +225,8 @@ class SlotLoop:
     """Asked before each batch; tiles that were not reached stay with the source."""
     shed: Callable[[], Sequence[TileOutcome]] = tuple
     """Tiles that left the source in this slot without being worked on."""
+    worth_frac: Mapping[str, float] = field(default_factory=dict)
+    """By network: the worth of its task as a share of the dearest one's, which the options' accuracies hold; else 1."""
 
     def fly_slot(self) -> SlotRecord:
         """Fly one slot and return its line. Products are durable before anything is sent."""
@@ -236,6 +238,8 @@ class SlotLoop:
         work = self.scaled(admitted.work, took)
         outcome = self.world.advance(work, option)
         record = slot_record(state, admitted, option, work, outcome, took, self.meter.kind)
+        if option is not None and option.model in self.worth_frac:
+            record = replace(record, expected_accuracy_frac=option.accuracy_frac / self.worth_frac[option.model])
         self.store.commit_slot(record, [*took.outcomes, *self.shed()], took.products)
         self.pictures.offer(took.products, self.source.look)
         report = self.downlink.run_pass(state.slot, state.downlink_byte, state.start_unix_s)
@@ -261,8 +265,9 @@ class SlotLoop:
         for refs in self.batches(self.chosen(state, option, wanted, network.tile_edge_px), option, end_s):
             tiles, unread = self.source.read(refs, network.bands, network.tile_dtype)
             found, ended = network.answer(tiles, self.source.view)
-            self.meter.spend(len(tiles), option.energy_j)
-            self.pace.spend(len(tiles), option.time_s)
+            energy_j, time_s = cost_of(network, option)
+            self.meter.spend(len(tiles), energy_j)
+            self.pace.spend(len(tiles), time_s)
             findings.append(found)
             outcomes += [*unread, *ended]
         products = network.products(findings, self.source.view, state)
@@ -302,6 +307,13 @@ class SlotLoop:
         if self.tiles_per_slot is None:
             return replace(work, tile=len(took.outcomes), energy_j=took.energy_j)
         return replace(work, energy_j=took.energy_j * work.tile / len(took.outcomes))
+
+
+def cost_of(network: Network, option: Option) -> tuple[float, float]:
+    """Joules and seconds of a tile of the last batch: what a network says that looks at some tiles more closely than at
+    others (its ``batch_cost``), else what its option promises."""
+    told: tuple[float, float] | None = getattr(network, "batch_cost", None)
+    return (option.energy_j, option.time_s) if told is None else told
 
 
 def slot_record(

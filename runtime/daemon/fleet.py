@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,130 +13,22 @@ from exporters.errors import ExporterError
 from exporters.package import ModelPackage
 from power_sim.slot import SlotState
 
-from ..answers import ViewOf, When
+from ..answers import ViewOf
 from ..engines import Engine, MemoryBudget, self_test
-from ..errors import EngineError
+from ..errors import EngineError, MissionError
 from ..models import ModelSlots
 from ..onboard import LoadedNetwork, load_networks, memory_name
-from ..records import Product, Tile, TileOutcome
+from ..staged import StagedNetwork
+from ..tasks.chain import Chain
 from .blackbox import BlackBox
+from .craftsman import ENOUGH_TILE, QUARANTINE_SLOTS, Craftsman, Shadow
 from .metrics import Metrics
 from .sections import ModelsSection
 
 log = logging.getLogger(__name__)
 
-ENOUGH_TILE = 4
-"""Fewer tiles than this in a slot prove nothing."""
-QUARANTINE_SLOTS = 10
-SPEED_GAIN = 0.6
-"""Weight of the newest slot in the running seconds and joules per tile: after three slots 94 % of a step is in."""
-
-
-@dataclass
-class Shadow:
-    """A candidate that answers beside the active network and is only compared."""
-
-    network: LoadedNetwork
-    tile: int = 0
-    agreed_tile: int = 0
-    failed_tile: int = 0
-
-    def score(self, tiles: Sequence[Tile], active: LoadedNetwork, view: ViewOf) -> None:
-        """Compare what both find, tile by tile; a candidate that fails is counted and costs the slot nothing else.
-
-        They agree on a tile where they give the same labels, each as often.
-        """
-        for tile in tiles:
-            found, outcomes = self.network.answer([tile], view)
-            self.tile += 1
-            if outcomes[0].outcome == "failed":
-                self.failed_tile += 1
-            else:
-                theirs, _ = active.answer([tile], view)
-                self.agreed_tile += _labels(self.network, found, view) == _labels(active, theirs, view)
-
-
-@dataclass
-class Craftsman:
-    """One network of the pool with its record. Stands in the slot loop as the network itself."""
-
-    name: str
-    package_id: str
-    loaded: LoadedNetwork
-    slot_name: str
-    shadow_tile: int
-    blackbox: BlackBox
-    shadow: Shadow | None = None
-    done_tile: int = 0
-    failed_tile: int = 0
-    quarantined_slots: int = 0
-    quarantine: str = ""
-    tile_s: float | None = None
-    """Running seconds per tile; ``None`` until it has worked here."""
-    energy_j: float | None = None
-    restarts: int = 0
-    """Lost workers that have been told."""
-    before_tile_s: float | None = None
-    """Of the package that this one replaces."""
-
-    @property
-    def tile_edge_px(self) -> int:
-        """See ``Network``."""
-        return self.loaded.tile_edge_px
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """See ``Network``."""
-        return self.loaded.bands
-
-    @property
-    def tile_dtype(self) -> str:
-        """See ``Network``."""
-        return self.loaded.tile_dtype
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it may be chosen."""
-        return self.quarantined_slots == 0
-
-    def answer(self, tiles: Sequence[Tile], view: ViewOf) -> tuple[Any, list[TileOutcome]]:
-        """Infer, count, and let the shadow look at the first tiles."""
-        self.blackbox.working(self.name, [tile.ref.frame_id for tile in tiles])
-        found, outcomes = self.loaded.answer(tiles, view)
-        done_tile = sum(outcome.outcome == "done" for outcome in outcomes)
-        self.done_tile += done_tile
-        self.failed_tile += len(outcomes) - done_tile
-        if self.shadow is not None:
-            self.shadow.score(tiles[: self.shadow_tile], self.loaded, view)
-        return found, outcomes
-
-    def products(self, findings: Sequence[Any], view: ViewOf, state: SlotState) -> list[Product]:
-        """See ``Network``."""
-        return self.loaded.products(findings, view, state)
-
-    def begin_slot(self) -> None:
-        """Forget what the last slot counted."""
-        self.done_tile = self.failed_tile = 0
-        begin = getattr(self.loaded.engine, "begin_slot", None)
-        if begin is not None:
-            begin()
-        self.quarantined_slots = max(self.quarantined_slots - 1, 0)
-        if self.quarantined_slots == 0:
-            self.quarantine = ""
-
-    def learn(self, tile: int, seconds: float, energy_j: float | None) -> None:
-        """Follow what the slot's tiles really took."""
-        if tile < ENOUGH_TILE or not seconds > 0:
-            return
-        now_s = seconds / tile
-        self.tile_s = now_s if self.tile_s is None else self.tile_s + SPEED_GAIN * (now_s - self.tile_s)
-        if energy_j is not None and energy_j > 0:
-            now_j = energy_j / tile
-            self.energy_j = now_j if self.energy_j is None else self.energy_j + SPEED_GAIN * (now_j - self.energy_j)
-
-    def bar(self, why: str, slots: int = QUARANTINE_SLOTS) -> None:
-        """Take it out of the choice for some slots."""
-        self.quarantine, self.quarantined_slots = why, slots + 1
+CHAIN = "chain"
+"""The package that a pool names for the chain of ``[[chain.stages]]``."""
 
 
 @dataclass
@@ -153,6 +45,12 @@ class Fleet:
     opener: Callable[[ModelPackage], Engine]
     memory: MemoryBudget
     batch_tile: int = 32
+    chain: Chain | None = None
+    """What the pool's networks of the package ``chain`` are made of."""
+    worth: Mapping[str, float] = field(default_factory=dict)
+    """Of a right answer, by the task of its package; 1 for tasks that are not named."""
+    note: Callable[[LoadedNetwork, Sequence[Any], ViewOf, SlotState], None] | None = None
+    """See ``Craftsman``."""
     networks: dict[str, Craftsman] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Names whose package cannot be loaded, and why."""
@@ -167,7 +65,7 @@ class Fleet:
         for name, package_id in names.items():
             try:
                 self.networks[name] = self._load_one(name, package_id, old.get(name))
-            except (ExporterError, EngineError) as problem:  # noqa: PERF203  each network on its own
+            except (ExporterError, EngineError, MissionError) as problem:  # noqa: PERF203  each network on its own
                 error = problem
                 self.broken[name] = str(problem)
                 self.told(f"{name} cannot be loaded: {problem}")
@@ -176,6 +74,19 @@ class Fleet:
         self.hold()
         return {name: craftsman.loaded.package for name, craftsman in self.networks.items()}
 
+    def fit(self, grid_px: int) -> None:
+        """Let all networks take tiles of ``grid_px``, and value their answers as the mission does."""
+        for one in self.networks.values():
+            loaded = one.loaded
+            if isinstance(loaded, StagedNetwork):
+                loaded.grid_px = grid_px
+                loaded.stages = tuple(self._valued(part) for part in loaded.stages)
+            elif isinstance(loaded, LoadedNetwork):
+                one.loaded = replace(self._valued(loaded), grid_px=grid_px)
+
+    def _valued(self, network: LoadedNetwork) -> LoadedNetwork:
+        return replace(network, worth=self.worth.get(network.package.info.task, 1.0))
+
     def begin_slot(self) -> None:
         """Start counting anew, and let engines that were built meanwhile take over."""
         for craftsman in self.networks.values():
@@ -183,12 +94,13 @@ class Fleet:
 
     def degraded(self) -> list[str]:
         """Return why engines do not run as the mission wants them to."""
-        found = ((one.name, getattr(one.loaded.engine, "health", None)) for one in self.networks.values())
+        networks = [(one.name, part) for one in self.networks.values() for part in one.stages]
+        found = ((name, getattr(part.engine, "health", None)) for name, part in networks)
         return [f"{name} runs on {at.provider}: {at.reason}" for name, at in found if at and at.state != "ready"]
 
     def hold(self) -> None:
         """Give back the memory of everything that is not loaded here."""
-        names = [memory_name(one.name, one.loaded.package) for one in self.networks.values()]
+        names = [memory_name(one.name, part.package) for one in self.networks.values() for part in one.stages]
         names += [_shadow_name(one) for one in self.networks.values() if one.shadow is not None]
         self.memory.keep_only(names)
 
@@ -198,7 +110,8 @@ class Fleet:
         for one in self.networks.values():
             if id(one) not in kept:
                 self._end_shadow(one)
-                one.loaded.engine.close()
+                for part in one.stages:
+                    part.engine.close()
 
     def end_slot(self, slot: int, model: str, tile: int, seconds: float, energy_j: float | None) -> bool:
         """Judge the slot; true where another package has to be loaded now."""
@@ -216,8 +129,10 @@ class Fleet:
     def shadow(self, name: str, package: ModelPackage) -> None:
         """Let a verified candidate look on."""
         self._end_shadow(self.networks[name])
-        network = self._load({f"{name} (shadow)": package})
         active = self.networks[name].loaded
+        if isinstance(active, StagedNetwork):
+            raise EngineError(f"{name} is a chain, which no shadow can look on beside. Name a single network.")
+        network = replace(self._load({f"{name} (shadow)": package}), grid_px=active.grid_px)
         if _tiles_of(network) != _tiles_of(active):
             network.engine.close()
             self.hold()
@@ -241,6 +156,9 @@ class Fleet:
                     "name": name,
                     "package": info.id,
                     "version": info.version,
+                    "task": info.task,
+                    "kind": info.output.kind,
+                    "stages": [part.package.info.id for part in one.stages] if len(one.stages) > 1 else [],
                     "sha256": one.loaded.package.sha256,
                     "slot": one.slot_name,
                     "trial_slots_left": None if have.trial is None else have.trial.left_slots,
@@ -264,9 +182,33 @@ class Fleet:
         """Load one network as the mission wants its engines."""
         loaded = load_networks(package, memory=self.memory, batch_tile=self.batch_tile, opener=self.opener)
         (network,) = loaded.values()
-        return network
+        return self._valued(network)
+
+    def _chained(self, name: str, old: Craftsman | None) -> Craftsman:
+        """Return the chain, its stages loaded; one that is as before flies on."""
+        if self.chain is None:
+            raise MissionError(f"{name} is of the package {CHAIN!r}, but the mission has no [[chain.stages]].")
+        packages = [self.slots.load(stage.package) for stage in self.chain.stages]
+        hashes = [package.sha256 for package in packages]
+        if old is not None and [part.package.sha256 for part in old.stages] == hashes:
+            before = old.loaded
+            if isinstance(before, StagedNetwork) and before.chain == self.chain:
+                return old
+        stages: list[LoadedNetwork] = []
+        try:
+            for package in packages:
+                stages.append(self._load({name: package}))  # noqa: PERF401  those before must be closed if one fails
+            network = StagedNetwork(chain=self.chain, stages=tuple(stages))
+        except (EngineError, MissionError):
+            for part in stages:
+                part.engine.close()
+            raise
+        last = self.chain.stages[-1].package
+        return Craftsman(name, last, network, self.slots.of(last).flying, self.section.shadow_tile, self.blackbox)
 
     def _load_one(self, name: str, package_id: str, old: Craftsman | None) -> Craftsman:
+        if package_id == CHAIN:
+            return self._chained(name, old)
         trial = self.slots.of(package_id).trial
         try:
             return self._opened(name, package_id, old)
@@ -296,7 +238,14 @@ class Fleet:
         self.metrics.set("engine_build_seconds", self.clock() - began_s, model=name)
         before_s = None if old is None else old.tile_s
         return Craftsman(
-            name, package_id, loaded, have.flying, self.section.shadow_tile, self.blackbox, before_tile_s=before_s
+            name,
+            package_id,
+            loaded,
+            have.flying,
+            self.section.shadow_tile,
+            self.blackbox,
+            before_tile_s=before_s,
+            note=self.note,
         )
 
     def _judge(self, one: Craftsman, tile: int) -> bool:
@@ -320,7 +269,7 @@ class Fleet:
         return False
 
     def _count_restarts(self, one: Craftsman) -> None:
-        restarts = int(getattr(one.loaded.engine, "restarts", 0))
+        restarts = sum(int(getattr(part.engine, "restarts", 0)) for part in one.stages)
         lost = restarts - one.restarts if restarts >= one.restarts else restarts
         if lost:
             self.metrics.add("restarts_total", lost, cause="worker")
@@ -331,7 +280,7 @@ class Fleet:
         """Run the golden tiles of every network; a failure reloads it, a second one takes it out."""
         changed = False
         for one in self.networks.values():
-            why = _golden_fault(one.loaded)
+            why = next((fault for part in one.stages if (fault := _golden_fault(part))), "")
             if not why:
                 continue
             self.metrics.add("golden_tile_failures_total", model=one.name)
@@ -344,9 +293,12 @@ class Fleet:
         return changed
 
     def _reload(self, one: Craftsman) -> bool:
+        if isinstance(one.loaded, StagedNetwork):
+            one.bar("a stage of the chain fails its self-test")
+            return False
         try:
-            package = self.slots.load(one.package_id)
-            old, one.loaded = one.loaded, self._load({one.name: package})
+            package, old = self.slots.load(one.package_id), one.loaded
+            one.loaded = replace(self._load({one.name: package}), grid_px=old.grid_px)
             old.engine.close()
         except (ExporterError, EngineError) as error:
             one.bar(str(error))
@@ -372,11 +324,6 @@ def _tiles_of(network: LoadedNetwork) -> tuple[int, tuple[str, ...], str]:
 
 def _shadow_name(one: Craftsman) -> str:
     return "" if one.shadow is None else memory_name(f"{one.name} (shadow)", one.shadow.network.package)
-
-
-def _labels(network: LoadedNetwork, found: Any, view: ViewOf) -> list[str]:
-    products = network.reader.products([] if found is None else [found], view, When(0, 0.0))
-    return sorted(product.label for product in products)
 
 
 def _shadow_row(shadow: Shadow) -> dict[str, object]:

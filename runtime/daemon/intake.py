@@ -20,13 +20,16 @@ from power_sim.slot import SlotState
 
 from ..answers import View
 from ..errors import FrameError, StoreError
-from ..frames import RasterFrame, choose_bands, open_frame
+from ..frames import GENERATED, RasterFrame, choose_bands, open_frame
 from ..georeference import Box, footprints
 from ..georeference.rings import Float64Array
 from ..onboard import picture_of
+from ..pipeline.looking import MADE_UP
 from ..records import Tile, TileOutcome, TileRef, UInt8Array
+from ..tasks.declouded import generated_apart
 from ..tiles import Filter, TileGrid, cut, skip_empty, tile_grid
 from .ledger import Ledger, Waiting
+from .references import References, plain_bands
 from .sections import SourceSection
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ class Intake:
     """Whether a cover's tiles may wait for a later slot."""
     edge_px: int
     queue_max_tile: int
+    references: References | None = None
+    """What is laid under new tiles, for networks that compare two dates."""
     counts: Counter[str] = field(default_factory=Counter)
     last_event: str = ""
     condemned: dict[str, str] = field(default_factory=dict)
@@ -65,6 +70,7 @@ class Intake:
     _shed: list[TileOutcome] = field(default_factory=list)
     _open: OrderedDict[tuple[str, str], RasterFrame] = field(default_factory=OrderedDict)
     _frames: dict[str, Waiting] = field(default_factory=dict)
+    _now_s: float = 0.0
 
     def start(self, last_slot: int) -> None:
         """Bring queue and files together after whatever ended the last run."""
@@ -98,6 +104,7 @@ class Intake:
     def draw(self, state: SlotState, count: int, edge_px: int) -> Sequence[TileRef]:
         """Return up to ``count`` windows: frames of the most valuable cover first, then the oldest, from the top on."""
         refs: list[TileRef] = []
+        self._now_s = state.start_unix_s
         for frame in self._by_worth():
             if frame.frame_id in self.condemned:
                 continue
@@ -118,18 +125,47 @@ class Intake:
         """Return the tiles that could be read, and a failed outcome for each that could not."""
         self._reached.update(self._frames[ref.frame_id].sha256 for ref in refs)
         tiles: list[Tile] = []
-        ended: list[TileOutcome] = []
-        for run in _runs(refs):
+        measured, made_up = self._generated_apart(refs, bands)
+        ended = [TileOutcome(ref, "shed", MADE_UP) for ref in made_up]
+        for run in _runs(measured):
             try:
                 frame = self._frame(run[0].frame_id, tile_dtype)
-                positions = choose_bands(frame.bands, bands, frame.frame_id)
+                plain = plain_bands(bands)
+                positions = choose_bands(frame.bands, plain, frame.frame_id)
             except FrameError as error:
                 ended += [TileOutcome(ref, "failed", str(error)) for ref in run]
                 continue
             for batch in cut(frame, run, positions, batch=len(run), keep=self._keep):
-                tiles += [Tile(ref, pixels) for ref, pixels in zip(batch.refs, batch.pixels, strict=True)]
+                new = [Tile(ref, pixels) for ref, pixels in zip(batch.refs, batch.pixels, strict=True)]
                 ended += batch.left_out
+                if len(plain) < len(bands):
+                    new, alone = self._compared(new, plain, bands, frame)
+                    ended += alone
+                tiles += new
         return tiles, ended
+
+    def _generated_apart(
+        self, refs: Sequence[TileRef], bands: Sequence[str]
+    ) -> tuple[Sequence[TileRef], Sequence[TileRef]]:
+        """Tiles to work on, and those with made-up pixels; a network that asks for their mask is given all."""
+        if not self.section.forbid_detection_on_generated or GENERATED in bands:
+            return refs, ()
+        return generated_apart(refs, lambda ref: self._frame(ref.frame_id, "float32"))
+
+    def _compared(
+        self, tiles: Sequence[Tile], plain: Sequence[str], bands: Sequence[str], frame: RasterFrame
+    ) -> tuple[list[Tile], list[TileOutcome]]:
+        """Return the tiles with their references under them, and those that cannot be compared as shed."""
+        if self.references is None:
+            return [], [TileOutcome(tile.ref, "failed", "the mission has no references.folder") for tile in tiles]
+        laid: list[Tile] = []
+        ended: list[TileOutcome] = []
+        for tile in tiles:
+            try:
+                laid.append(self.references.under(tile, plain, bands, frame, self._now_s))
+            except FrameError as error:  # noqa: PERF203  each tile on its own
+                ended.append(TileOutcome(tile.ref, "shed", str(error)))
+        return laid, ended
 
     def view(self, frame_id: str) -> View:
         """Return size and place of a frame that waits."""

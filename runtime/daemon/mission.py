@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from power_sim.config import override, read_table, read_toml, to_plain
+from power_sim.config import key, override, read_table, read_toml, to_plain
 from power_sim.elements import PUBLISHED, elements_of
 from power_sim.errors import ScenarioError
 from power_sim.frames import utc_from_unix
@@ -17,16 +17,25 @@ from power_sim.orbit import epoch_unix_s
 from power_sim.scenario import Scenario, load_scenario, read_scenario
 
 from ..downlink.rules import Rules
+from ..errors import MissionError
 from ..scenarios import SECTION, rules_from
+from ..tasks.chain import Chain
+from .fleet import CHAIN
 from .sections import (
     LadderSection,
     MissionSection,
     ModelsSection,
     RadioSection,
+    ReferencesSection,
     ReportsSection,
+    RequestsSection,
     SourceSection,
     SupplySection,
+    TaskSection,
 )
+
+TASK_WORDS = {"classify": "classification", "detect": "detection", "restore": "restoration"}
+"""What a mission may call tasks that packages call otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,14 @@ class Flight:
     ladder: LadderSection = field(default_factory=LadderSection)
     models: ModelsSection = field(default_factory=ModelsSection)
     reports: ReportsSection = field(default_factory=ReportsSection)
+    tasks: Mapping[str, TaskSection] = key({})
+    references: ReferencesSection = field(default_factory=ReferencesSection)
+    requests: RequestsSection = field(default_factory=RequestsSection)
+
+    @property
+    def worth(self) -> dict[str, float]:
+        """What a right answer is worth, by the task as packages name it."""
+        return {TASK_WORDS.get(name, name): one.value for name, one in self.tasks.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +68,8 @@ class Mission:
     flight: Flight
     rules: Rules = field(default_factory=Rules)
     """What the operator wants first, from ``[downlink]``."""
+    chain: Chain | None = None
+    """What the pool's package ``chain`` is made of, from ``[[chain.stages]]``."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """What the command line set; a reload sets it again."""
 
@@ -63,6 +82,8 @@ class Mission:
     def sha256(self) -> str:
         """Hash of the effective configuration."""
         table = {"scenario": self.scenario.to_table(), "flight": to_plain(self.flight), "rules": to_plain(self.rules)}
+        if self.chain is not None:
+            table["chain"] = to_plain(self.chain)
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     def at(self, path: str) -> Path:
@@ -89,6 +110,7 @@ def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Miss
     table = override(read_toml(path), overrides or {})
     rules = rules_from(table, path.name)
     table.pop(SECTION, None)
+    chain = _chain_of(table, path.name)
     own = {part.name for part in fields(Flight)}
     flight = read_table(Flight, {name: table[name] for name in own & table.keys()}, source=path.name)
     physical = {name: value for name, value in table.items() if name not in own and name != "base"}
@@ -100,7 +122,32 @@ def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Miss
         physical = _over(load_scenario(base).to_table(), physical)
     scenario = _at_its_epoch(read_scenario(physical, path.name, path.parent))
     _check(flight, scenario, path.name)
-    return Mission(path=path.resolve(), scenario=scenario, flight=flight, rules=rules, overrides=dict(overrides or {}))
+    _check_chain(chain, scenario, path.name)
+    given = dict(overrides or {})
+    return Mission(path=path.resolve(), scenario=scenario, flight=flight, rules=rules, chain=chain, overrides=given)
+
+
+def _chain_of(table: dict[str, Any], source: str) -> Chain | None:
+    """Take the chain out of a file's table. Raises ``ScenarioError`` or ``MissionError`` for one that is none."""
+    given = table.pop(CHAIN, None)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise ScenarioError(f"{source}: chain = {given!r:.60} is no chain. Write a [[chain.stages]] table per network.")
+    try:
+        return Chain.from_table(given, source=f"{source} [chain]")
+    except MissionError as error:
+        raise ScenarioError(f"{source} [chain]: {error}") from error
+
+
+def _check_chain(chain: Chain | None, scenario: Scenario, source: str) -> None:
+    names = [model.name for model in scenario.pool.models if (model.package_id or model.name) == CHAIN]
+    if chain is None and names:
+        raise ScenarioError(f"{source}: {names[0]} is the chain, of which nothing is said. Write [[chain.stages]].")
+    if chain is not None and not names:
+        raise ScenarioError(
+            f"{source}: no network of the pool is the chain. Give one package_id = {CHAIN!r}, or remove [chain]."
+        )
 
 
 def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

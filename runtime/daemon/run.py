@@ -10,18 +10,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from exporters.keys import load_trust
-from exporters.package import load_package
+from exporters.package import ModelPackage, load_package
 from policies.registry import make_policy
 
 from ..engines import Vendor
 from ..home import DEPLOY
-from ..pool import measured_pool
+from ..pool import measured_profile
 from .clock import Clock, SystemClock
 from .control import ControlServer
 from .daemon import Daemon
 from .metrics import MetricsServer
 from .mission import load_mission
 from .notify import Notifier
+from .outfit import packages_aboard
 from .ring import JsonRing, RingHandler
 from .wiring import Aboard
 
@@ -53,10 +54,19 @@ def check_mission(path: Path, overrides: Mapping[str, str] | None = None) -> dic
     section = mission.flight.mission
     folder = mission.at(section.packages) if section.packages else DEPLOY / "packages"
     trust = load_trust(mission.at(section.keys) if section.keys else DEPLOY / "keys")
-    pool = mission.scenario.pool.models
-    packages = {model.name: load_package(folder / (model.package_id or model.name), trust=trust) for model in pool}
-    make_policy(mission.scenario.policy.name, measured_pool(mission.scenario, packages), seed=0)
-    return {"name": mission.name, "sha256": mission.sha256}
+    packages = packages_aboard(mission, lambda package_id: load_package(folder / package_id, trust=trust))
+    pool = [
+        measured_profile(model, packages[name]) if name in packages and model.energy_kind != "published" else model
+        for model in mission.scenario.pool.models
+        for name in (model.package_id or model.name,)
+    ]
+    make_policy(mission.scenario.policy.name, mission.scenario.with_pool(pool), seed=0)
+    return {"name": mission.name, "sha256": mission.sha256, "packages": ", ".join(map(_word, packages.values()))}
+
+
+def _word(package: ModelPackage) -> str:
+    info = package.info
+    return f"{info.id} v{info.version} ({info.task}: {info.output.kind})"
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class SourceSection:
     """Most frames that wait; the oldest of least value are shed first."""
     pixels_max: int = key(400_000_000, low=1, high=100_000_000_000)
     """A larger frame is refused."""
+    forbid_detection_on_generated: bool = True
+    """Tiles with pixels that a network made up (the frame's band ``generated`` says so) are shed, whoever asks."""
     stream: str = ""
     """``stream``: FIFO or device that push-broom lines come from, as docs/pipeline.md describes them."""
     lines: int = key(512, low=16, high=100_000)
@@ -138,6 +140,34 @@ class ModelsSection:
     """Slots between two self-tests of every network."""
     shadow_tile: int = key(8, low=1, high=1000)
     """Tiles per slot that a shadow scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSection:
+    """``[tasks.NAME]``: what is said of one task, whichever packages of the pool are of it."""
+
+    value: float = key(1.0, above=0.0, high=1e6)
+    """What a right answer is worth, beside what the mission says of the cover below."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferencesSection:
+    """What new tiles are compared with by packages of the task ``change``."""
+
+    folder: str = ""
+    """Of rasters in a map projection, each with its date where it has one. Read once, at the start."""
+    store_mib: int = key(256, low=1, high=1 << 20)
+    """What the references may take in the state folder; the oldest of least value give way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsSection:
+    """What the ground may ask for between two passes: tiles that a text describes, answers to questions."""
+
+    index_tile: int = key(100_000, low=1, high=1_000_000)
+    """Tiles whose vectors are kept for each package that can be asked; the oldest give way."""
+    waiting_max: int = key(64, low=1, high=10_000)
+    """Requests that may wait for the first tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,11 +24,11 @@ from ..downlink.pictures import PictureLadder
 from ..engines import MemoryBudget, Preference, Vendor, machine_limit_byte, open_preferred
 from ..errors import MissionError, StoreError
 from ..home import DEPLOY
-from ..meters import INA3221_ROOT, EstimateMeter, Ina3221Meter, find_rails, total_rails
+from ..keepsakes import AnswerPictures
 from ..models import Keyring, ModelSlots
-from ..pool import measured_pool
-from ..slot_loop import Meter, NoPictures, RealPace, SlotLoop
+from ..slot_loop import NoPictures, RealPace, SlotLoop
 from ..store import ProductStore
+from ..tasks.change import REFERENCE
 from .blackbox import PROVEN, BlackBox
 from .clock import Clock
 from .facts import FlightFacts, Orders
@@ -38,13 +39,19 @@ from .intake import Intake, covers_of
 from .ledger import Ledger
 from .metrics import Metrics
 from .mission import Mission
+from .outfit import flown_scenario, packages_of
 from .radio import Radio
+from .rails import meter_of
+from .references import plain_bands, stock
+from .requests import Indexes, RequestDesk
 from .ring import JsonRing
 from .supply import supply_of
 from .trace import header, mission_policy
 from .world import FlightWorld
 
-SETTLED = ("mission", "source", "reports")
+log = logging.getLogger(__name__)
+
+SETTLED = ("mission", "source", "reports", "references", "requests")
 """Sections that a restart alone can change."""
 
 
@@ -83,30 +90,6 @@ class Wired:
     loop: SlotLoop
 
 
-@dataclass
-class AboveIdle:
-    """A meter of whole rails, less what they draw when nothing runs."""
-
-    meter: Ina3221Meter
-    idle_w: float
-    monotonic_s: Callable[[], float]
-    kind: str = "measured"
-    _highest_j: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        self.rails = self.meter.rails
-        self._start_s = self.monotonic_s()
-
-    def energy_j(self) -> float:
-        """Joules above idle so far; never decreases."""
-        above_j = self.meter.energy_j() - self.idle_w * (self.monotonic_s() - self._start_s)
-        self._highest_j = max(self._highest_j, above_j)
-        return self._highest_j
-
-    def spend(self, tile: int, energy_j_per_tile: float) -> None:
-        """A meter that measures need not be told."""
-
-
 class Aboard:
     """What lasts: state folder, store, queue, packages, trace, orders."""
 
@@ -140,6 +123,8 @@ class Aboard:
         self._trace_header: Mapping[str, Any] = {}
         self.blackbox = BlackBox(state / "working.json")
         self.intake = self._intake(mission)
+        self.indexes = Indexes(state / "indexes", mission.flight.requests.index_tile, log.warning)
+        self.desk: RequestDesk | None = None
         self.metrics.set("build_info", 1.0, version=self.version, mission=mission.name)
 
     def next_slot(self) -> int:
@@ -161,22 +146,23 @@ class Aboard:
             partial(open_preferred, want=self._preference(mission, host)),
             self.memory,
             flight.mission.batch_tile,
+            mission.chain,
+            flight.worth,
+            self.indexes.note,
         )
         if old is None:
             for package_id in self.slots.boot(flight.models.boots_max):
                 host.told(f"{package_id}: the trial was given up, it took too many starts")
         else:
             fleet.networks = dict(old.fleet.networks)
-        scenario = self._measured(mission, fleet)
-        edge = next(iter(fleet.networks.values())).tile_edge_px
-        if edge != self.intake.edge_px and self.intake.edge_px:
-            raise MissionError(f"the networks want tiles of {edge} px, the queue holds {self.intake.edge_px} px ones.")
-        if flight.source.overlap_px >= edge:
-            raise MissionError(f"source.overlap_px = {flight.source.overlap_px}, but tiles are {edge} px. Use less.")
+        fleet.load({model.name: model.package_id or model.name for model in mission.scenario.pool.models})
+        edge = self._grid_px(mission, fleet)
+        scenario, worth_frac = flown_scenario(mission, fleet, edge)
         self.intake.edge_px = edge
         if old is None:
             self.intake.start(self.next_slot() - 1)
             self._after_death(fleet, host)
+            self._open_desks(mission, fleet, host, edge)
         facts = self._facts(mission, scenario, fleet, host, old)
         world = FlightWorld(scenario, facts, settle=self.intake.close_slot)
         if old is not None:
@@ -191,16 +177,18 @@ class Aboard:
             shield=Shield(),
             source=self.intake,
             networks=fleet.networks,
-            meter=self._meter(mission) if old is None else old.loop.meter,
+            meter=meter_of(flight.supply, clock.monotonic_s) if old is None else old.loop.meter,
             store=self.store,
             downlink=radio,
-            pictures=NoPictures() if flight.radio.kind == "none" else pictures,
+            pictures=NoPictures() if flight.radio.kind == "none" else AnswerPictures(pictures, fleet.networks),
             monotonic_s=clock.monotonic_s,
             pace=RealPace(clock.monotonic_s),
             batch_tile=flight.mission.batch_tile,
             may_go_on=host.may_go_on,
             shed=self.intake.shed,
+            worth_frac=worth_frac,
         )
+        fleet.fit(edge)
         feeder = old.feeder if old is not None else Feeder(flight.source, self.intake.inbox, clock.unix_s)
         if old is None:
             feeder.start()
@@ -219,7 +207,7 @@ class Aboard:
 
     def models_table(self) -> list[dict[str, Any]]:
         """Return one row per package id for people."""
-        ids = dict.fromkeys(model.package_id for model in self.mission.scenario.pool.models)
+        ids = dict.fromkeys(packages_of(self.mission))
         rows = []
         for package_id in ids:
             have = self.slots.of(package_id)
@@ -273,15 +261,44 @@ class Aboard:
             monotonic_s=self.clock.monotonic_s,
         )
 
-    def _measured(self, mission: Mission, fleet: Fleet) -> Scenario:
-        """Return the scenario with the profiles of the packages that fly; others keep their own."""
-        names = {model.name: model.package_id or model.name for model in mission.scenario.pool.models}
-        packages = fleet.load(names)
-        pool = mission.scenario.pool
-        aboard = [model for model in pool.models if model.name in packages]
-        measured = measured_pool(mission.scenario.with_pool(aboard), packages)
-        by_name = {(model.name, model.mode): model for model in measured.pool.models}
-        return mission.scenario.with_pool([by_name.get((model.name, model.mode), model) for model in pool.models])
+    def _grid_px(self, mission: Mission, fleet: Fleet) -> int:
+        """Return the edge of the tiles that frames are cut into: the largest that a network wants, and for good."""
+        edges = {name: one.loaded.tile_edge_px for name, one in fleet.networks.items()}
+        edge = self.intake.edge_px or max(edges.values())
+        if larger := sorted(name for name, one in edges.items() if one > edge):
+            raise MissionError(
+                f"{', '.join(larger)} wants tiles of {max(edges.values())} px, the queue holds {edge} px ones. "
+                "Restart the daemon once the queue is empty."
+            )
+        overlap_px = mission.flight.source.overlap_px
+        if overlap_px >= edge:
+            raise MissionError(f"source.overlap_px = {overlap_px}, but tiles are {edge} px. Use less.")
+        return edge
+
+    def _open_desks(self, mission: Mission, fleet: Fleet, host: Host, edge_px: int) -> None:
+        """Open what the ground's requests and comparisons with older scenes need."""
+        section, requests = mission.flight.references, mission.flight.requests
+        self.indexes.told = host.told
+        self.desk = RequestDesk(
+            folders=(mission.at(mission.flight.radio.uplink), mission.state / "uplinked"),
+            store=self.store,
+            indexes=self.indexes,
+            told=host.told,
+            waiting_max=requests.waiting_max,
+            counts=self.intake.counts,
+        )
+        bands = [band for one in fleet.networks.values() for band in one.loaded.bands if band.startswith(REFERENCE)]
+        if bands and section.folder:
+            folder, state = mission.at(section.folder), mission.state / "references"
+            names = plain_bands(tuple(dict.fromkeys(bands)))
+            self.intake.references = stock(folder, state, names, edge_px, section.store_mib << 20, host.told)
+
+    def _collect(self, fleet: Fleet, slot: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Take on what has arrived: frames, and what the ground asks for."""
+        if self.desk is not None:
+            networks = [part for one in fleet.networks.values() for part in one.stages]
+            self.desk.serve(networks, slot, self.clock.unix_s())
+        return self.intake.collect(slot)
 
     def _after_death(self, fleet: Fleet, host: Host) -> None:
         """Draw the lesson from a process that died in a slot, once it is one."""
@@ -305,7 +322,7 @@ class Aboard:
             supply=supply_of(flight.supply, mission.at, self.clock.unix_s),
             gauge=Gauge(flight.supply.noise_frac) if old is None else old.facts.gauge,
             fleet=fleet,
-            collect=self.intake.collect,
+            collect=partial(self._collect, fleet),
             backlog_byte=lambda: self.store.backlog()[1],
             unix_s=self.clock.unix_s,
             monotonic_s=self.clock.monotonic_s,
@@ -325,14 +342,6 @@ class Aboard:
         known = None if last is None or not 0.0 <= last.charge_frac <= 1.0 else last.charge_frac
         return scenario.power.initial_charge_min_frac if known is None else known
 
-    def _meter(self, mission: Mission) -> Meter:
-        supply = mission.flight.supply
-        if supply.meter == "estimate":
-            return EstimateMeter()
-        meter = Ina3221Meter(total_rails(find_rails(INA3221_ROOT)), self.clock.monotonic_s)
-        meter.start()
-        return AboveIdle(meter, supply.idle_w, self.clock.monotonic_s)
-
     def _intake(self, mission: Mission) -> Intake:
         section, work = mission.flight.source, mission.scenario.workload
         return Intake(
@@ -348,7 +357,7 @@ class Aboard:
         )
 
     def _restate(self, mission: Mission, scenario: Scenario, fleet: Fleet) -> None:
-        packages = {name: one.loaded.package.sha256 for name, one in fleet.networks.items()}
+        packages = {name: ",".join(part.package.sha256 for part in one.stages) for name, one in fleet.networks.items()}
         facts = {
             "version": self.version,
             "mission_sha256": mission.sha256,

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from runtime.cli import cli
 from runtime.daemon.control import CLIENTS_MAX, MAX_REQUEST_BYTE
 from runtime.daemon.metrics import Metrics, MetricsServer, limit_of
-from runtime.daemon.wiring import AboveIdle
+from runtime.daemon.rails import AboveIdle
 from runtime.meters import Ina3221Meter
 from runtime.status import table_of
 

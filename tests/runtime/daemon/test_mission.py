@@ -97,5 +97,5 @@ def test_r12_malformed_missions_never_load(make_craft: Callable[..., Any]) -> No
         except PowerSimError:
             refused += 1
         else:
-            assert all(getattr(mission, item.name) is not None for item in fields(mission))
+            assert all(getattr(mission, item.name) is not None for item in fields(mission) if item.name != "chain")
     assert refused > 0.9 * CASES
