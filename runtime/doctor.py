@@ -151,6 +151,7 @@ def of_mission(path: Path) -> list[Finding]:
     supply = supply_of(mission.flight.supply, mission.at, time.time).read()
     return [
         _checked("mission", lambda: f"{mission.name}, sha256 {check_mission(path)['sha256'][:12]}"),
+        _checked("packages", lambda: check_mission(path)["packages"]),
         writable("state folder", mission.state),
         writable("inbox", mission.at(mission.flight.source.inbox)),
         disk(_nearest(mission.state)),

@@ -36,7 +36,7 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
         f"  queue      {queue['tile']} tiles, {queue['products']} products ({queue['byte']} bytes) to send",
         f"  so far     {counts['done_tile']} tiles done, {counts['shed_tile']} shed, {counts['failed_tile']} failed, "
-        f"{counts['delivered_product']} products delivered",
+        f"{counts['delivered_product']} products delivered{_requests(counts)}",
         "  networks",
         *(f"    {_network(model)}" for model in status["models"]),
         f"  memory     {status['rss_byte'] / 1e6:.0f} MB",
@@ -59,8 +59,17 @@ def _network(model: Mapping[str, Any]) -> str:
     word = f"on trial, {trial} slots left" if trial is not None else "ok"
     word = word if model["healthy"] else f"left out: {model['quarantine']}"
     shadow = model["shadow"]
+    what = f"{model['task']}: {' then '.join(model['stages']) or model['kind']}"
     beside = "" if shadow is None else f"   shadow v{shadow['version']}: {_share(shadow['agreement_frac'])}"
-    return f"{model['name']:<28} v{model['version']} in {model['slot']:<8} {word}{beside}"
+    return f"{model['name']:<28} v{model['version']} in {model['slot']:<8} {what:<24} {word}{beside}"
+
+
+def _requests(counts: Mapping[str, Any]) -> str:
+    """Return what became of the ground's requests, nothing where there were none."""
+    served, refused = counts.get("served_request", 0), counts.get("refused_request", 0)
+    if not served and not refused:
+        return ""
+    return f"; {served} requests served, {refused} refused, {counts['raised_product']} products worth more"
 
 
 def _share(frac: float | None) -> str:

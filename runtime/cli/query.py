@@ -9,11 +9,16 @@ import click
 from ..home import open_package
 from .common import cli, json_option, say, show
 
+UPLINK = "Ask the craft of this mission file instead: the request goes into its uplink folder."
+WORTH = "What the best tile gains, or a sure answer is worth, on board."
+
 
 @cli.command()
 @click.argument("text")
 @click.argument("scene", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--package", type=click.Path(path_type=Path), required=True, help="Package of a text-image network.")
+@click.option("--package", type=click.Path(path_type=Path), help="Package of a text-image network.")
+@click.option("--uplink", type=click.Path(path_type=Path), help=UPLINK)
+@click.option("--worth", type=click.FloatRange(0, 1e6, min_open=True), default=1.0, show_default=True, help=WORTH)
 @click.option("--index", type=click.Path(path_type=Path), help="Folder of an index: SCENEs are added, all is searched.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Tiles to show.")
 @click.option(
@@ -26,7 +31,9 @@ from .common import cli, json_option, say, show
 def query(
     text: str,
     scene: tuple[Path, ...],
-    package: Path,
+    package: Path | None,
+    uplink: Path | None,
+    worth: float,
     index: Path | None,
     top: int,
     capacity: int,
@@ -36,7 +43,14 @@ def query(
     """Find the tiles of SCENEs, or of an index, that TEXT describes."""
     from ..asking import search_scenes
     from ..tasks.request import UplinkRequest
+    from ..uplink import send_request
 
+    if uplink is not None:
+        sent = send_request(uplink, "search", text, worth=worth, count=top)
+        show(sent.summary(), as_json, sent.line())
+        return
+    if package is None:
+        raise click.UsageError("Give --package PACKAGE to search here, or --uplink MISSION to let the craft search.")
     found = search_scenes(open_package(package), text, scene, index=index, count=top, capacity=capacity, progress=say)
     if request is not None:
         request.write_bytes(UplinkRequest(request_id=request.stem, kind="search", text=text, count=top).encode())
@@ -45,17 +59,34 @@ def query(
 
 @cli.command()
 @click.argument("question")
-@click.option("--scene", type=click.Path(path_type=Path), required=True, help="The image that it is about.")
-@click.option("--package", type=click.Path(path_type=Path), required=True, help="Package of a network that answers.")
+@click.option("--scene", type=click.Path(path_type=Path), help="The image that it is about.")
+@click.option("--package", type=click.Path(path_type=Path), help="Package of a network that answers.")
+@click.option("--uplink", type=click.Path(path_type=Path), help=UPLINK)
+@click.option("--worth", type=click.FloatRange(0, 1e6, min_open=True), default=1.0, show_default=True, help=WORTH)
 @click.option(
     "--request", type=click.Path(path_type=Path), help="Also write the uplink request for a craft to this file."
 )
 @json_option
-def ask(question: str, scene: Path, package: Path, request: Path | None, as_json: bool) -> None:
+def ask(
+    question: str,
+    scene: Path | None,
+    package: Path | None,
+    uplink: Path | None,
+    worth: float,
+    request: Path | None,
+    as_json: bool,
+) -> None:
     """Answer QUESTION about each tile of a scene, with the confidence and the tile."""
     from ..asking import ask_scene
     from ..tasks.request import UplinkRequest
+    from ..uplink import send_request
 
+    if uplink is not None:
+        sent = send_request(uplink, "ask", question, worth=worth)
+        show(sent.summary(), as_json, sent.line())
+        return
+    if package is None or scene is None:
+        raise click.UsageError("Give --scene and --package to ask here, or --uplink MISSION to ask the craft.")
     answered = ask_scene(open_package(package), question, scene, progress=say)
     if request is not None:
         request.write_bytes(UplinkRequest(request_id=request.stem, kind="ask", text=question).encode())
