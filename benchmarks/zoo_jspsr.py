@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.courses.jspsr import RECIPE, course
+from exporters.courses.jspsr import RECIPE, TerrainCourse, course
 from exporters.training.loop import fit_course
 from exporters.training.training import Training
 
@@ -81,6 +81,7 @@ def _trained(options: argparse.Namespace, variant: str, seed: int) -> dict[str, 
     if options.collect:
         return {}
     made = course(options.data, seed=seed, **VARIANTS[variant])
+    assert isinstance(made, TerrainCourse)
     training = Training(**{**made.recipe, "epochs": options.epochs, "seed": seed, "threads": 1})
     begin_s = time.process_time()
     result = fit_course(made, training, out, notes={"course": VARIANTS[variant]}, progress=print)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from ..baselines.upsampling import cubic, opened
 from ..errors import DatasetError
 from ..metrics.terrain import height_error
-from ..readers.terrain import HeightPair, Heights, block_mean, make_pair, outlines, read_heights
+from ..readers.terrain import HeightPair, Heights, block_mean, dfc30_samples, make_pair, outlines, read_heights
 from ..registry import build_network
 from ..tiles import Tiles
+from .jspsr_dfc30 import AUX, DfcCourse
 from .jspsr_objects import town
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ COARSE_M = 30.0
 _FINE_M = {"terrain": 5.0, "surface": 6.0}
 _WINDOWS_PX = (1, 5, 9, 13, 17, 21, 25, 33)
 _FILES = {"sandiego": "sandiego_dtm_1m.nc", "ubc": "ubc_dtm_1m.tif"}
+_MOST_TILES = 320
 _SIMULATED = 6
 """Simulated towns over the held-back columns."""
 
@@ -152,8 +154,9 @@ class TerrainCourse:
             stacked = pair.stacked
             rows, cols = stacked.shape[1:]
             for top in range(0, rows - edge + 1, 2):
-                cut += [stacked[:, top : top + edge, at : at + edge] for at in range(0, cols - edge + 1, 4)]
-        return Tiles(f"terrain/{split}", np.ascontiguousarray(np.stack(cut)))
+                cut += [stacked[:, top : top + edge, at : at + edge] for at in range(0, cols - edge + 1, 3)]
+        kept = cut[:: -(-len(cut) // _MOST_TILES)]
+        return Tiles(f"{self.relief}/{split}", np.ascontiguousarray(np.stack(kept)))
 
     def refine(self, network: nn.Module, pair: HeightPair) -> NDArray[np.float64]:
         """(rows, cols) terrain in m, from tiles as a package answers them, faded across their overlaps."""
@@ -221,11 +224,18 @@ def course(
     refinement: bool = True,
     scaling: str = "log",
     width: int | None = None,
-) -> TerrainCourse:
-    """The course on the LiDAR tiles in ``data``. ``guided``: whether the surface comes with what is built over.
+    guide: str = "",
+) -> TerrainCourse | DfcCourse:
+    """The course on ``data``: LiDAR tiles, or DFC30 where the folder is ``DFC30_8m`` or ``DFC30_3m``.
 
-    What follows ``steps_per_epoch`` are switches of the network. Raises DatasetError.
+    ``guided``: whether the surface comes with what is built over. ``guide``, of DFC30: "", "landuse" or "canopy". What
+    stands between ``steps_per_epoch`` and ``guide`` are switches of the network. Raises DatasetError.
     """
+    usual: dict[str, Any] = {"fusion": "concat", "refinement": True, "scaling": "log", "width": None}
+    given = {"fusion": fusion, "refinement": refinement, "scaling": scaling, "width": width}
+    changed = {key: value for key, value in given.items() if value != usual[key]}
+    if data.name.startswith("DFC30"):
+        return _dfc30(data, size, seed, guide, changed)
     folder = data / "dem-lidar-tiles" if (data / "dem-lidar-tiles").is_dir() else data
     guided = relief == "surface" if guided is None else guided
     if relief not in RELIEFS or (guided and relief == "terrain"):
@@ -234,15 +244,9 @@ def course(
         raise DatasetError(f"Tiles of {edge_px} px do not fit the areas. Use a multiple of 8 from 16 to 56.")
     whole = read_heights(folder / _FILES["sandiego"])
     train = whole.part(slice(0, TRAIN_ROWS))
-    usual: dict[str, Any] = {"fusion": "concat", "refinement": True, "scaling": "log", "width": None}
-    given = {"fusion": fusion, "refinement": refinement, "scaling": scaling, "width": width}
     return TerrainCourse(
         size=size,
-        switches={
-            "image_bands": 0,
-            "aux_bands": int(guided),
-            **{key: value for key, value in given.items() if value != usual[key]},
-        },
+        switches={"image_bands": 0, "aux_bands": int(guided), **changed},
         relief=relief,
         ground=train.part(slice(None), slice(0, -HELD_COLS)),
         held=train.part(slice(None), slice(-HELD_COLS, None)),
@@ -252,6 +256,21 @@ def course(
         edge_px=edge_px,
         batch=batch,
         steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _dfc30(data: Path, size: str, seed: int, guide: str, changed: Mapping[str, Any]) -> DfcCourse:
+    samples, tests = (dfc30_samples(data, split, guide=guide) for split in ("train", "test"))
+    fine = data.name == "DFC30_3m"
+    return DfcCourse(
+        size=size,
+        switches={"aux_bands": len(AUX[guide]), **({"high_m": 933.0} if fine else {}), **changed},
+        samples=samples,
+        tests=tests,
+        guide=guide,
+        seed=seed,
+        gsd_m=3.0 if fine else 8.0,
+        steps_per_epoch=max(1, len(samples) // 17),
     )
 
 

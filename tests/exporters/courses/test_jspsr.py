@@ -114,10 +114,12 @@ def test_training_test_and_validation_areas_are_apart(data_dir: Path) -> None:
     if not (data_dir / "dem-lidar-tiles").is_dir():
         pytest.skip("needs DATA: dem-lidar-tiles")
     made = course(data_dir)
+    assert isinstance(made, TerrainCourse)
     assert made.ground.values_m.shape == (TRAIN_ROWS, 1000 - HELD_COLS)
     assert made.held.values_m.shape == (TRAIN_ROWS, HELD_COLS)
     assert [pair.truth_m.shape for pair in made.tests] == [(60, 198), (90, 156)]
     surface = course(data_dir, relief="surface")
+    assert isinstance(surface, TerrainCourse)
     assert [pair.name for pair in surface.tests] == ["alexandria"]
     assert surface.tests[0].guide.shape == (1, 85, 90)
     assert 0.05 < float(surface.tests[0].guide.mean()) < 0.3
