@@ -23,6 +23,7 @@ from ..tiles import Tiles
 from ..training.course import Described
 from ..zoo.cm_cr_sampler import (
     RHO,
+    STEP_BANDS,
     T_MAX,
     T_MIN,
     fill,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Float32Array = NDArray[np.float32]
-BANDS = ("noisy_red", "noisy_green", "noisy_blue", "vv", "vh", "noise_level")
 LEVELS = 40
 """Of the distillation (D11)."""
 TARGET_DECAY = 0.95
@@ -59,7 +59,7 @@ Batch = tuple["Tensor", "Tensor", "Tensor", "Tensor", "Tensor"]
 
 @dataclass(kw_only=True)
 class CloudCourse:
-    """One stage of CM-CR. The student's target network is the course's own: it follows the student from step to step."""
+    """One stage of CM-CR. The student's target is the course's own: it follows the student from step to step."""
 
     network: str = "cm_cr"
     size: str
@@ -204,7 +204,7 @@ class CloudCourse:
         """What the package says: one step of the sampler."""
         return Described(
             classes=(),
-            bands=BANDS,
+            bands=STEP_BANDS,
             edge_px=self.tile_px,
             mean=(0.0, 0.0, 0.0, -12.5, -16.25, 1.0),
             std=(1.0, 1.0, 1.0, 5.0, 6.5, 1.0),
@@ -311,7 +311,7 @@ def filled(step: Any, triplet: Triplet, steps: int, *, radar: bool = True, seed:
         cloudy,
         cloud,
         sar if radar else np.zeros_like(sar),
-        lambda number: noise_at(rows, cols, seed=seed, step=number)[None],
+        lambda number: noise_at(rows, cols, seed=seed, step=number),
         steps=steps,
     )
     pasted: Float32Array = paste(unscale_optical(made), triplet.cloudy[list(RGB_INDEX)][None], cloud)[0]

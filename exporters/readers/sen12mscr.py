@@ -37,9 +37,9 @@ _NAME = re.compile(r"(ROIs\d+)_([a-z]+)_(?:(s1|s2_cloudy|s2)_)?(\d+)_p(\d+)")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Triplet:
-    """One patch. ``clear`` and ``cloudy``: (13, rows, cols) float32, reflectance times 10000; ``sar``: (2, rows, cols) dB.
+    """One patch. ``clear`` and ``cloudy``: (13, rows, cols) float32, reflectance times 10000.
 
-    ``sar`` is None where the source has none.
+    ``sar``: (2, rows, cols) float32, VV and VH in dB; None where the source has none.
     """
 
     name: str
@@ -131,7 +131,7 @@ def cropped(triplet: Triplet, rows: slice, cols: slice) -> Triplet:
 
 
 def overlaid(triplet: Triplet, donor: Triplet) -> Triplet:
-    """``triplet``'s clear image under the clouds of ``donor``, of the same size: a test whose truth is of the same day."""
+    """``triplet``'s clear image under the clouds of ``donor``, of the same size: its truth is of the same day."""
     cloudy = np.where(donor.cloud, donor.cloudy, triplet.clear)
     return replace(triplet, name=f"{triplet.name} under {donor.name}", cloudy=cloudy, marked=donor.cloud)
 

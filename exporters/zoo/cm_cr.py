@@ -84,9 +84,9 @@ class Stage(nn.Module):
 class CMCR(nn.Module):
     """The U-Net and its preconditioning (sections 2.2 and 2.3 of the card).
 
-    ``width`` C, ``multipliers`` by level, ``blocks`` a level on the way down and one more on the way up, attention where
-    the image is ``attention_at`` times smaller. ``eps_t`` is where the network is the identity; ``radar`` False leaves
-    the radar out, the paper's ablation.
+    ``width`` C, ``multipliers`` by level, ``blocks`` a level on the way down and one more on the way up, attention
+    where the image is ``attention_at`` times smaller. ``eps_t`` is where the network is the identity; ``radar`` False
+    leaves the radar out, the paper's ablation.
     """
 
     def __init__(

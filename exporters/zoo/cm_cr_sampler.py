@@ -20,7 +20,9 @@ Float64Array = NDArray[np.float64]
 Step = Callable[[Float32Array, float, Float32Array], Float32Array]
 """(n, 3, h, w) noisy, its noise level, (n, 2, h, w) radar, to (n, 3, h, w) clear: one evaluation of the network."""
 NoiseOf = Callable[[int], Float32Array]
-"""Number of the step, from 0, to (n, 3, h, w) standard normal noise."""
+"""Number of the step, from 0, to (n, 3, h, w) standard normal noise, or (3, h, w), the same for all images."""
+STEP_BANDS = ("noisy_red", "noisy_green", "noisy_blue", "vv", "vh", "noise_level")
+"""What the graph of one step takes: the noisy image, radar in dB, the noise level at every pixel."""
 T_MIN, T_MAX, RHO = 0.002, 80.0, 7.0
 MOST_DN = 10_000.0
 VV_DB, VH_DB = (-25.0, 0.0), (-32.5, 0.0)
@@ -88,17 +90,15 @@ def fill(
 ) -> Float32Array:
     """(n, 3, h, w) in -1..1 with the cloud filled in ``steps`` evaluations (section 2.4 of the card).
 
-    ``cloudy`` and ``sar`` in -1..1. Without any cloud the network is not asked and ``cloudy`` comes back.
+    ``cloudy`` in -1..1, ``sar`` as ``step`` takes it. Without any cloud the network is not asked and ``cloudy`` comes
+    back.
     """
     if not cloud.any():
         return cloudy
-    levels = step_levels(steps)
-    clear = cloudy
-    for number, level in enumerate(levels.tolist()):
-        first = number == 0
-        spread = level if first else float(np.sqrt(level**2 - T_MIN**2))
-        x = np.float32(spread) * noise(number)
-        made = np.clip(step(x if first else clear + x, level, sar), -1.0, 1.0)
+    clear = np.zeros_like(cloudy)
+    for number, level in enumerate(step_levels(steps).tolist()):
+        spread = level if number == 0 else float(np.sqrt(level**2 - T_MIN**2))
+        made = np.clip(step(clear + np.float32(spread) * noise(number), level, sar), -1.0, 1.0)
         clear = paste(made, cloudy, cloud).astype(np.float32, copy=False)
     return clear
 

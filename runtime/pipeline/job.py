@@ -22,6 +22,7 @@ from ..tasks import Classifier, Detector, EmbeddingTask, ImageTask, MapTask
 from ..tasks.aligned import AlignedFrame
 from ..tasks.anomaly import AnomalyTask
 from ..tasks.change import REFERENCE, ChangeTask
+from ..tasks.declouded import Declouder, PlacedFrame, declouder
 from .embeddings import embedding_sink
 from .energy import Joules, open_joules
 from .files import whole_file
@@ -121,6 +122,7 @@ _SUFFIXES = {"image": ".tif", "mask": ".tif", "map": ".tif", "embedding": ".npy"
 
 TASKS_BY_NAME: Mapping[tuple[str, str], Callable[..., SceneTask]] = {
     ("map", "anomaly"): AnomalyTask,
+    ("map", "declouded"): declouder,
     ("mask", "change"): ChangeTask,
 }
 """What makes products of a kind of output where the package's task asks for more."""
@@ -165,11 +167,15 @@ def open_for(package: ModelPackage, path: Path, options: InferOptions) -> AnyFra
     )
 
 
-def aligned_for(task: SceneTask, frame: AnyFrame) -> AlignedFrame | None:
-    """For change, the frame with its reference moved to where the new scene shows the same; None for other tasks.
+def aligned_for(task: SceneTask, frame: AnyFrame) -> AlignedFrame | PlacedFrame | None:
+    """What tiles are cut from, where that is not the frame itself.
 
-    Raises ``FrameError`` without a reference, or with one of another place, too far off, or not the older one.
+    For change, the frame with its reference moved to where the new scene shows the same; for a sampler, the frame that
+    also tells each pixel's place. Raises ``FrameError`` without a reference, or with one of another place, too far off,
+    or not the older one; and where a sampler lacks radar or cloud mask.
     """
+    if isinstance(task, Declouder):
+        return task.placed_on(frame)
     if not isinstance(task, ChangeTask):
         return None
     if not isinstance(frame, Stack):
@@ -190,7 +196,7 @@ class SceneJob:
     """Sheds windows before they are read."""
     bar: BarCall | None = None
     """Boxes of which nothing may be said."""
-    aligned: AlignedFrame | None = None
+    aligned: AlignedFrame | PlacedFrame | None = None
     """What tiles are cut from, where that is not the frame itself."""
 
     def write(self, target: Path) -> SceneResult:
@@ -268,7 +274,7 @@ class SceneJob:
         return [str(picture)]
 
     def _doubt(self) -> str:
-        if self.aligned is not None and self.aligned.done == "unverified":
+        if isinstance(self.aligned, AlignedFrame) and self.aligned.done == "unverified":
             return "the shift between the two dates could not be told, so their georeferences are believed"
         gsd_m, (low_m, high_m) = self.frame.gsd_m, self.task.package.info.gsd_range_m
         if gsd_m is None:

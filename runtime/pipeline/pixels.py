@@ -201,7 +201,7 @@ def _layout(frame: PixelFrame, task: ImageTask | MapTask, stored: Stored) -> Lay
     if isinstance(task, MapTask):
         units = ["" if name == GENERATED else task.package.info.output.unit for name in task.band_names]
         levels = frame.value_range or ((0.0, 255.0) if frame.dtype == "uint8" else None)
-        tags = _range_tag(levels if stored.generated else None)  # others are not in the scene's values
+        tags = task.tags | _range_tag(levels if stored.generated else None)  # others are not in the scene's values
         return Layout(bands=task.bands, dtype="float32", nodata=math.nan, names=task.band_names, units=units, tags=tags)
     if stored.kind == "mask":
         return Layout(bands=1, nodata=MASK_NODATA, resampling="nearest")

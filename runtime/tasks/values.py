@@ -57,6 +57,11 @@ class MapTask:
         return (info.task,) if self.bands == 1 else tuple(f"{info.task}_{n}" for n in range(1, self.bands + 1))
 
     @property
+    def tags(self) -> dict[str, str]:
+        """What the map's file says of how it was made."""
+        return {}
+
+    @property
     def label(self) -> str:
         """What its findings are called."""
         info = self.package.info
