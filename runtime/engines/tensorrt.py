@@ -20,7 +20,7 @@ from exporters.package import ModelPackage
 from exporters.tensorrt import BuildSettings, build_engine, check_engine, load_tensorrt, passport_of
 
 from ..errors import EngineError
-from ..records import FloatArray, UInt8Array
+from ..records import FloatArray, TileArray
 from .engine import Engine
 from .swap import Swappable
 
@@ -43,6 +43,7 @@ class TensorRtEngine:
         self._batches = tuple(sorted(batches))
         spec = package.info.input
         self._shape = (len(spec.bands), spec.tile_edge_px, spec.tile_edge_px)
+        self._dtype = np.dtype(spec.dtype)
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         if {spec.name, package.info.output.name} != set(names):
             raise EngineError(f"The engine of {self.name} has tensors {names}. Build it anew: subsolar models prepare.")
@@ -53,11 +54,11 @@ class TensorRtEngine:
         self._lanes: dict[int, _Lane] = {}
         self._closed = False
 
-    def infer(self, batch: UInt8Array) -> FloatArray:
+    def infer(self, batch: TileArray) -> FloatArray:
         """Run one batch; see ``Engine.infer``."""
-        if batch.dtype != np.uint8 or batch.shape[1:] != self._shape or not len(batch):
+        if batch.dtype != self._dtype or batch.shape[1:] != self._shape or not len(batch):
             raise EngineError(
-                f"{self.name} takes uint8 tiles of {self._shape} (bands, rows, columns), not {batch.dtype} "
+                f"{self.name} takes {self._dtype} tiles of {self._shape} (bands, rows, columns), not {batch.dtype} "
                 f"{batch.shape}. Cut tiles as the package's input specification asks."
             )
         with self._lock:
@@ -71,7 +72,7 @@ class TensorRtEngine:
                 raise EngineError(f"{self.name} failed on {len(batch)} tiles: {error}") from error
         return answers
 
-    def _run(self, tiles: UInt8Array) -> FloatArray:
+    def _run(self, tiles: TileArray) -> FloatArray:
         size = next(batch for batch in self._batches if batch >= len(tiles))
         if size not in self._lanes:
             self._lanes[size] = self._open_lane(size)
@@ -83,7 +84,8 @@ class TensorRtEngine:
             raise EngineError(f"The engine of {self.name} has no profile for batch {size}. Build it anew.")
         if not context.set_input_shape(self._input, (size, *self._shape)):
             raise EngineError(f"The engine of {self.name} refuses batch {size}. Build it anew with that batch.")
-        lane = _Lane(context, self._cuda, size, self._shape, self._answer, self._graphs)
+        tiles = np.zeros((size, *self._shape), dtype=self._dtype)
+        lane = _Lane(context, self._cuda, tiles, self._answer, self._graphs)
         for name, address in ((self._input, lane.tiles_at), (self._output, lane.answers_at)):
             if not context.set_tensor_address(name, address):
                 raise EngineError(f"The engine of {self.name} refuses the buffer of {name}. Build it anew.")
@@ -105,18 +107,16 @@ class TensorRtEngine:
 class _Lane:
     """Buffers, context and recorded graph of one batch size."""
 
-    def __init__(
-        self, context: Any, cuda: Cuda, size: int, shape: tuple[int, ...], answer: tuple[int, ...], graphs: bool
-    ) -> None:
+    def __init__(self, context: Any, cuda: Cuda, tiles: TileArray, answer: tuple[int, ...], graphs: bool) -> None:
         self._context, self._cuda, self._graphs = context, cuda, graphs
-        self._tiles = np.zeros((size, *shape), dtype=np.uint8)
-        self._answers = np.zeros((size, *answer), dtype=np.float32)
+        self._tiles = tiles
+        self._answers = np.zeros((len(tiles), *answer), dtype=np.float32)
         self.tiles_at = cuda.allocate(self._tiles.nbytes)
         self.answers_at = cuda.allocate(self._answers.nbytes)
         self._graph: int | None = None
         self._runs = 0
 
-    def run(self, tiles: UInt8Array, stream: int) -> FloatArray:
+    def run(self, tiles: TileArray, stream: int) -> FloatArray:
         self._tiles[: len(tiles)] = tiles
         self._tiles[len(tiles) :] = 0
         self._cuda.upload(self.tiles_at, self._tiles, stream)

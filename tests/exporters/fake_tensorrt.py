@@ -339,7 +339,8 @@ class _Context:
 
         def run() -> None:
             size = int(np.prod(self._shape))
-            batch = np.frombuffer(bytes(self._cuda.memory[self._addresses[tiles]]), np.uint8)[:size]
+            kind = np.float32 if "float" in self._session.get_inputs()[0].type else np.uint8
+            batch = np.frombuffer(bytes(self._cuda.memory[self._addresses[tiles]]), kind)[:size]
             (found,) = self._session.run([answers], {tiles: batch.reshape(self._shape)})
             content = np.ascontiguousarray(found, dtype=np.float32).tobytes()
             self._cuda.memory[self._addresses[answers]][: len(content)] = content

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,8 @@ from fake_tensorrt import FakeCuda, FakeTensorRt
 
 from exporters.cuda import CudaPython
 from exporters.errors import ExportError
-from exporters.package import ModelPackage, load_package
+from exporters.onnx_cpu import inferrer
+from exporters.package import Golden, ModelPackage, PackageInfo, load_package
 from exporters.tensorrt import (
     PASSPORT,
     PLAN,
@@ -123,6 +127,44 @@ def test_tiles_of_another_shape_are_refused(
     engine = open_it(package, built, trt, cuda)
     with pytest.raises(EngineError, match="takes uint8 tiles"):
         engine.infer(np.zeros((1, 3, 32, 32), dtype=np.uint8))
+
+
+def float_package(path: Path, write: Callable[..., Path], info: PackageInfo) -> ModelPackage:
+    """Mean of each band, two classes of it, from float32 tiles."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["tiles"], ["mean"], "mean"),
+        helper.make_node("Flatten", ["mean"], ["flat"], "flat", axis=1),
+        helper.make_node("MatMul", ["flat", "weight"], ["scores"], "scores"),
+        helper.make_node("Softmax", ["scores"], ["probabilities"], "softmax", axis=1),
+    ]
+    weight = numpy_helper.from_array(np.array([[1.0, -1.0], [0.5, 0.0], [0.0, 0.5]], dtype=np.float32), "weight")
+    tiles = helper.make_tensor_value_info("tiles", TensorProto.FLOAT, ["batch", 3, 4, 4])
+    answers = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 2])
+    graph = helper.make_graph(nodes, "mean", [tiles], [answers], [weight])
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    pixels = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
+    golden = Golden(pixels, inferrer(content)(pixels), 1e-4)
+    spec = replace(info, input=replace(info.input, dtype="float32"))
+    return load_package(write(path, onnx=content, info=spec, golden=golden), trust={}, allow_unsigned=True)
+
+
+def test_tiles_of_physical_values_fly_too(
+    tmp_path: Path,
+    write: Callable[..., Path],
+    info: PackageInfo,
+    trt: FakeTensorRt,
+    cuda: FakeCuda,
+) -> None:
+    package = float_package(tmp_path / "p", partial(write, key=None), info)
+    build_engine(package, tmp_path / "engines", trt=trt, cuda=cuda, settings=SETTINGS)
+    engine = open_it(package, tmp_path / "engines", trt, cuda)
+    tiles = package.golden.tiles
+    for count in (1, 3, 5):
+        np.testing.assert_allclose(engine.infer(tiles[:count]), package.golden.expected[:count], atol=1e-6)
+    with pytest.raises(EngineError, match="takes float32 tiles"):
+        engine.infer(tiles.astype(np.uint8))
 
 
 def test_an_engine_that_was_never_built_is_not_built_by_loading(
