@@ -153,7 +153,7 @@ def course(
     ``backbone``, ``mfadm`` and ``cagfm`` switch one module of the network. ``tile_px``: cut pictures into squares of
     that size first; of the training's, those with a box. Raises DatasetError.
     """
-    reading = {"layout": layout, "grey_as_rgb": grey_as_rgb, "lenient": lenient}
+    reading: dict[str, Any] = {"layout": layout, "grey_as_rgb": grey_as_rgb, "lenient": lenient}
     whole = read_detections(data, "train", **reading)
     train, held = held_back(whole, held_frac)
     train, held = in_tiles(train, tile_px, empty=False), in_tiles(held, tile_px)

@@ -121,7 +121,7 @@ class Attention(nn.Module):
         return out
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, self.part)).transpose(1, 2)
+        return x.reshape(-1, x.shape[1], self.heads, self.part).transpose(1, 2)
 
 
 class AIFI(nn.Module):
@@ -142,7 +142,8 @@ class AIFI(nn.Module):
         placed = tokens + self.place
         tokens = self.norm1(tokens + self.attend(placed, placed, tokens))
         tokens = self.norm2(tokens + self.ffn(tokens))
-        return tokens.transpose(1, 2).reshape(x.shape)
+        out: Tensor = tokens.transpose(1, 2).reshape(x.shape)
+        return out
 
 
 def place_embedding(channels: int, edge: int, temperature: float = 1e4) -> Tensor:

@@ -106,8 +106,9 @@ class DeformableAttention(nn.Module):
                 nn.functional.grid_sample(level_map, places, mode="bilinear", padding_mode="zeros", align_corners=False)
             )
             start += edge * edge
-        mixed = (torch.cat(seen, -1) * share.transpose(1, 2).flatten(0, 1)[:, None]).sum(-1)
-        out: Tensor = self.out(mixed.unflatten(0, (-1, self.heads)).flatten(1, 2).transpose(1, 2))
+        mixed: Tensor = (torch.cat(seen, -1) * share.transpose(1, 2).flatten(0, 1)[:, None]).sum(-1)
+        joined = mixed.reshape(-1, mixed.shape[1] * self.heads, mixed.shape[2])
+        out: Tensor = self.out(joined.transpose(1, 2))
         return out
 
     def _start(self) -> None:
@@ -179,7 +180,9 @@ class Decoder(nn.Module):
         if denoising is not None:
             x, box = self._joined(denoising, x, box)
         hidden = None if denoising is None else denoising.hidden
-        boxes, logits, before = [], [], box
+        boxes: list[Tensor] = []
+        logits: list[Tensor] = []
+        before = box
         for layer, to_score, to_box in zip(self.layers, self.scores, self.boxes, strict=True):
             x = layer(x, self.place(box), box, memory, hidden)
             step = to_box(x).float()

@@ -82,7 +82,7 @@ def noisy_queries(wanted: list[Truth], classes: int, queries: int) -> tuple[Deno
     """Noisy copies of the true boxes, what they should say, and how many times each is copied; None without boxes.
 
     Each group holds a positive copy of every box, moved by less than half of its size, then a negative one, moved
-    by more. Groups see neither each other nor the rest, and the rest does not see them.
+    by more. Groups do not see each other, and the rest does not see them.
     """
     shown = [_sampled(one) for one in wanted]
     most = max(len(one.kinds) for one in shown)

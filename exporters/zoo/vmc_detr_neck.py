@@ -91,7 +91,7 @@ class CAGFM(nn.Module):
         total = aligned[0]
         for x in aligned[1:]:
             total = total + x
-        gated = joined * (self.ese(joined) - 1.0)
+        gated: Tensor = joined * (self.ese(joined) - 1.0)
         return gated + torch.cat([total] * len(aligned), 1)
 
 

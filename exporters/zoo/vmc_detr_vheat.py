@@ -109,7 +109,7 @@ class HeatBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, edge, edge) in and out."""
         x = x + self.norm1(self.conduct(x)).permute(0, 3, 1, 2)
-        mixed = self.norm2(self.ffn(x).permute(0, 2, 3, 1))
+        mixed: Tensor = self.norm2(self.ffn(x).permute(0, 2, 3, 1))
         return x + mixed.permute(0, 3, 1, 2)
 
 
