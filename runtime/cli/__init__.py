@@ -1,6 +1,6 @@
 """The ``subsolar`` command. A subcommand parses, calls one library function and prints; the work is done elsewhere."""
 
-from . import daemon, export, flight, ground, keys, learn, packages, prepare, query, reproduce, watch
+from . import daemon, export, flight, ground, keys, learn, locate, packages, prepare, query, reproduce, watch
 from .common import cli
 from .entry import main
 
@@ -12,6 +12,7 @@ __all__ = [
     "ground",
     "keys",
     "learn",
+    "locate",
     "main",
     "packages",
     "prepare",
