@@ -7,6 +7,8 @@ propagation moves each one by learned, zero-sum weighted differences to its neig
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 import torch  # noqa: TID253
 from torch import Tensor, nn  # noqa: TID253
@@ -169,7 +171,7 @@ class JSPSR(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What the decoder makes of all inputs: (n, 2 x width, rows, cols)."""
         parts = torch.split(x, [1, *self.guides], dim=1)
-        encoders: list[_Encoder] = [self.dem, *self.guide]
+        encoders = [self.dem, *cast("Iterable[_Encoder]", self.guide)]
         each = [encoder.stem(part) for encoder, part in zip(encoders, parts, strict=True)]
         levels: list[Tensor] = []
         for level in range(4):
