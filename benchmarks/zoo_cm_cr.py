@@ -35,8 +35,8 @@ def training(stage: str, seed: int) -> Any:
     from exporters.courses.cm_cr import RECIPE
     from exporters.training.training import Training
 
-    lr = 1e-3 if stage == "teacher" else 2e-4
-    return Training(**{**RECIPE, "lr": lr}, epochs=EPOCHS[stage], seed=seed, threads=1)
+    recipe: dict[str, Any] = {**RECIPE, "lr": 1e-3 if stage == "teacher" else 2e-4}
+    return Training(**recipe, epochs=EPOCHS[stage], seed=seed, threads=1)
 
 
 def trained(data: Path, out: Path, stage: str, seed: int, **settings: Any) -> Path:
@@ -295,7 +295,7 @@ def main() -> int:
             continue
         figures = measure()
         print(json.dumps({name: figures}, indent=1), flush=True)
-        stored = json.loads(RESULT.read_text()) if RESULT.is_file() else {"figures": {}}
+        stored: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"figures": {}}
         stored |= {
             "machine": f"{machine_name()}, Python {platform.python_version()}, torch {torch.__version__}",
             "command": "make bench-zoo-cm-cr",

@@ -10,6 +10,8 @@ from power_sim.errors import ScenarioError
 from power_sim.profiles import ModelProfile
 from power_sim.scenario import Scenario
 
+from .tasks.declouded import runs_a_tile
+
 WORKING_BATCH = 32
 
 
@@ -29,7 +31,7 @@ def measured_pool(scenario: Scenario, packages: Mapping[str, ModelPackage]) -> S
 def measured_profile(model: ModelProfile, package: ModelPackage) -> ModelProfile:
     """Return ``model`` with what the package's profile says at the working batch size."""
     accuracy, entry = package.profile.accuracy, package.profile.entry_for(batch=WORKING_BATCH)
-    return replace(
+    one_run = replace(
         model,
         accuracy_min_frac=accuracy.value,
         accuracy_max_frac=accuracy.value,
@@ -41,6 +43,7 @@ def measured_profile(model: ModelProfile, package: ModelPackage) -> ModelProfile
         energy_kind=entry.energy_kind,
         source=f"profile of {package.info.id}, batch {entry.batch}, {entry.machine}",
     )
+    return cut_profile(one_run, runs_a_tile(package.info))
 
 
 def cut_profile(model: ModelProfile, parts: int) -> ModelProfile:

@@ -305,13 +305,13 @@ def filled(step: Any, triplet: Triplet, steps: int, *, radar: bool = True, seed:
     """A whole patch with its clouds filled, (3, rows, cols); measured pixels as they were, bit for bit."""
     cloudy, sar = scaled([triplet], cloudy=True)
     cloud = triplet.cloud[None, None]
-    rows, cols = np.indices(triplet.cloud.shape)
+    place = np.indices(triplet.cloud.shape)
     made = fill(
         step,
         cloudy,
         cloud,
         sar if radar else np.zeros_like(sar),
-        lambda number: noise_at(rows, cols, seed=seed, step=number),
+        lambda number: noise_at(place[0], place[1], seed=seed, step=number),
         steps=steps,
     )
     pasted: Float32Array = paste(unscale_optical(made), triplet.cloudy[list(RGB_INDEX)][None], cloud)[0]

@@ -64,12 +64,14 @@ def step_levels(count: int, low: float = T_MIN, high: float = T_MAX) -> Float64A
 
 def scale_optical(dn: NDArray[Any]) -> Float32Array:
     """Reflectance times 10000, clipped, to -1..1."""
-    return (np.clip(dn, 0.0, MOST_DN) / (MOST_DN / 2) - 1.0).astype(np.float32)
+    scaled: Float32Array = (np.clip(dn, 0.0, MOST_DN) / (MOST_DN / 2) - 1.0).astype(np.float32)
+    return scaled
 
 
 def unscale_optical(x: NDArray[Any]) -> Float32Array:
     """The way back to reflectance times 10000."""
-    return ((np.asarray(x, dtype=np.float32) + np.float32(1.0)) * np.float32(MOST_DN / 2)).astype(np.float32)
+    dn: Float32Array = (np.asarray(x, dtype=np.float32) + np.float32(1.0)) * np.float32(MOST_DN / 2)
+    return dn
 
 
 def scale_radar(sar_db: NDArray[Any]) -> Float32Array:
@@ -126,4 +128,5 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = values + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed

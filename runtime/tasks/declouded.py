@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.package import Golden, ModelPackage
+from exporters.package import Golden, ModelPackage, Profile
 from exporters.records import PackageInfo
 from exporters.zoo.cm_cr_sampler import (
     STEP_BANDS,
@@ -54,11 +54,18 @@ def declouder(*, engine: Engine, package: ModelPackage, sampling: Sampling | Non
     """The task of a ``declouded`` package: with a sampler around it if it is one step of one."""
     if package.info.bands != STEP_BANDS:
         return MapTask(engine=engine, package=package)
-    steps = int(package.info.training.get("steps", Sampling().steps))
-    chosen = sampling or Sampling(steps=steps)
-    return Declouder(
-        engine=Sampler(engine, chosen), package=_seen_from_outside(package, (*SCENE_BANDS, *PLACE)), sampling=chosen
-    )
+    chosen = sampling or Sampling(steps=runs_a_tile(package.info))
+    seen = _seen_from_outside(package, (*SCENE_BANDS, *PLACE))
+    timed = replace(seen, profile=_of_all_steps(package.profile, chosen.steps))
+    return Declouder(engine=Sampler(engine, chosen), package=timed, sampling=chosen)
+
+
+def runs_a_tile(info: PackageInfo) -> int:
+    """How often a package's network runs for one tile; its profile is of one run.
+
+    A tile without cloud costs nothing, so this is the most.
+    """
+    return int(info.training.get("steps", Sampling().steps)) if info.bands == STEP_BANDS else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +241,24 @@ def _seen_from_outside(package: ModelPackage, bands: tuple[str, ...]) -> ModelPa
     info: PackageInfo = package.info
     given = replace(info.input, bands=bands)
     return replace(package, info=replace(info, input=given, output=replace(info.output, channels=len(OPTICAL) + 1)))
+
+
+def _of_all_steps(profile: Profile, steps: int) -> Profile:
+    """What a tile takes in all steps, from the measurements of one."""
+    entries = [
+        replace(
+            one,
+            latency_p50_s=one.latency_p50_s * steps,
+            latency_p99_s=one.latency_p99_s * steps,
+            tile_s=one.tile_s * steps,
+            tile_s_ci95=(one.tile_s_ci95[0] * steps, one.tile_s_ci95[1] * steps),
+            energy_j_per_tile=one.energy_j_per_tile * steps,
+            energy_ci95=None if one.energy_ci95 is None else (one.energy_ci95[0] * steps, one.energy_ci95[1] * steps),
+            throughput_hz=None if one.throughput_hz is None else one.throughput_hz / steps,
+        )
+        for one in profile.measurements
+    ]
+    return replace(profile, measurements=tuple(entries))
 
 
 def _golden_scene(package: ModelPackage) -> FloatArray:

@@ -13,6 +13,7 @@ import pytest
 
 from exporters.package import Golden, ModelPackage, OutputSpec
 from exporters.zoo.cm_cr_sampler import STEP_BANDS, Sampling, noise_at
+from power_sim.profiles import ModelProfile
 from runtime.answers import View, When
 from runtime.engines.engine import self_test
 from runtime.errors import EngineError, FrameError
@@ -24,6 +25,7 @@ from runtime.onboard import SceneTiles, load_networks
 from runtime.pipeline.chaining import infer_chain
 from runtime.pipeline.job import InferOptions
 from runtime.pipeline.scene import Cutting
+from runtime.pool import measured_profile
 from runtime.records import FloatArray, Tile, TileRef
 from runtime.tasks import MapTask
 from runtime.tasks.chain import Chain
@@ -360,3 +362,23 @@ def test_a_replay_sheds_tiles_that_were_filled(write_tiff: WriteTiff) -> None:
         tiles, shed = source.read(refs, ("red", "green", "blue"), "uint8")
         assert (len(tiles), [one.reason for one in shed]) == (left, ["generated pixels"] * (2 - left))
         scenes.close()
+
+
+def test_a_tile_costs_all_of_its_steps(package: ModelPackage) -> None:
+    model = ModelProfile(
+        name="step",
+        accuracy_min_frac=0.5,
+        accuracy_max_frac=0.5,
+        energy_min_j=1.0,
+        energy_max_j=1.0,
+        time_min_s=1.0,
+        time_max_s=1.0,
+    )
+    of_one = measured_profile(model, replace(package, info=replace(package.info, input=plain_input(package))))
+    assert measured_profile(model, package).energy_min_j == pytest.approx(3 * of_one.energy_min_j)
+    seen = make_task(package, OneStep()).package.profile.entry_for(batch=32)
+    assert seen.tile_s == pytest.approx(3 * package.profile.entry_for(batch=32).tile_s)
+
+
+def plain_input(package: ModelPackage) -> Any:
+    return replace(package.info.input, bands=("red", "green", "blue"))
