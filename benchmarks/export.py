@@ -82,11 +82,11 @@ def graph_figures(tiles: Any) -> dict[str, Any]:
     import torch
 
     from exporters.checkpoint import Checkpoint
-    from exporters.export import deployed_network, onnx_of
     from exporters.graph import trace, with_normalisation
     from exporters.onnx_cpu import inferrer
     from exporters.registry import build_network
     from exporters.settings import ExportSettings
+    from exporters.source import deployed_network, onnx_of
 
     figures = {}
     torch.manual_seed(3)

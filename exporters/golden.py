@@ -21,6 +21,8 @@ from .tiles import Tiles
 GOLDEN_BYTE = 4 << 20
 INT8_TOLERANCE, HALF_TOLERANCE = 0.1, 0.02
 """How far golden answers may move between processors: rounding of integers, or of float16, differs among them."""
+HESITANT = 10.0
+"""How many times further the answers of hesitant tiles may move on a GPU, whose products drop mantissa bits (TF32)."""
 CPU_FLOOR, CPU_MARGIN = 1e-5, 10.0
 """Of full scale; and how many times the difference between two float32 programs (PyTorch and ONNX Runtime, kernels of
 their own each) another processor's kernels may make."""
@@ -38,7 +40,7 @@ def golden_index(
     most, per_class = max(1, most), settings.golden_per_class
     if info.output.kind != "probabilities" or not test.classes:
         return np.arange(min(len(test), 10 * per_class, most))
-    certain = certainty(answers, 2.0 * _loose(settings))
+    certain = certainty(answers, 2.0 * _loose(info, settings))
     by_class = [np.flatnonzero(test.labels == label) for label in range(len(test.classes))]
     chosen = [places[np.argsort(certain[places], kind="stable")][:per_class] for places in by_class]
     return np.sort(np.concatenate(chosen))
@@ -61,11 +63,13 @@ def golden_of(
     tiles, kind = np.ascontiguousarray(test.pixels[index]), info.output.kind
     expected = infer(tiles)
     scale = float(info.input.tile_edge_px) if kind == "boxes" else span_of(expected, kind)
-    anywhere = _loose(settings) * scale
-    parted = info.proofs[1].max_abs_diff if len(info.proofs) > 1 else anywhere  # of a foreign graph nothing is known
-    on_cpu = None if settings.precision == "int8" else min(anywhere, max(CPU_FLOOR * scale, CPU_MARGIN * parted))
+    anywhere, close = _loose(info, settings) * scale, settings.golden_tolerance_abs * scale
+    parted = info.proofs[1].max_abs_diff if len(info.proofs) > 1 else close  # of a foreign graph nothing is known
+    on_cpu = None if settings.precision == "int8" else min(close, max(CPU_FLOOR * scale, CPU_MARGIN * parted))
     return Golden(tiles, expected, anywhere, values_alone=kind == "embedding", tolerance_cpu_abs=on_cpu)
 
 
-def _loose(settings: ExportSettings) -> float:
-    return INT8_TOLERANCE if settings.precision == "int8" else settings.golden_tolerance_abs
+def _loose(info: PackageInfo, settings: ExportSettings) -> float:
+    if settings.precision == "int8":
+        return INT8_TOLERANCE
+    return settings.golden_tolerance_abs * (HESITANT if info.output.kind == "probabilities" else 1.0)

@@ -18,18 +18,13 @@ from exporters.checkpoint import Checkpoint, save_checkpoint  # noqa: E402
 from exporters.courses.chips import band_statistics  # noqa: E402
 from exporters.datasets import Chips  # noqa: E402
 from exporters.errors import CheckpointError, ExportError, PackageError  # noqa: E402
-from exporters.export import (  # noqa: E402
-    ExportSettings,
-    deployed_network,
-    export_checkpoint,
-    export_network,
-    onnx_of,
-)
+from exporters.export import ExportSettings, export_checkpoint, export_network  # noqa: E402
 from exporters.measure import accuracy_on, profile_on_cpu, wilson_ci95  # noqa: E402
 from exporters.onnx_cpu import inferrer, open_session  # noqa: E402
 from exporters.package import load_package  # noqa: E402
 from exporters.prove import prove, torch_answers  # noqa: E402
 from exporters.registry import build_network  # noqa: E402
+from exporters.source import deployed_network, onnx_of  # noqa: E402
 
 QUICK = ExportSettings(id="tiny", batches=(1, 4), repeats=5, golden_per_class=1, proof_tiles=40)
 
