@@ -124,6 +124,7 @@ def finding(product: Product, sent_in_slot: Mapping[str, int], delivered: frozen
         truth=product.truth,
         sent_in_slot=sent_in_slot.get(product.product_id),
         delivered=product.product_id in delivered,
+        kind=product.kind,
     )
 
 

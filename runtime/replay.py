@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,15 +31,16 @@ from .frames.scenes import SceneSource
 from .ground import stop_on_signals
 from .ground.process import GroundProcess
 from .home import folder_or_default, open_packages
+from .keepsakes import AnswerPictures
 from .meters import EstimateMeter
 from .mission_report import report_of
 from .onboard import LoadedNetwork, SceneTiles, load_networks
 from .plugins import policy_named
-from .pool import measured_pool
+from .pool import measured_pool, valued_pool, worth_fracs
 from .records import SlotRecord
 from .report import render_report
 from .results import REPORT, SUMMARY, ResultFiles, summarise, table_of
-from .scenarios import load_with_rules
+from .scenarios import load_with_rules, task_worth
 from .slot_loop import Inference, ReckonedPace, SlotLoop
 from .store import ProductStore
 
@@ -131,12 +132,18 @@ def equip(options: ReplayOptions) -> Iterator[Kit]:
             packages=packages,
             scenes=scenes,
             policy=policy,
-            networks=load_networks(
-                packages if options.infer else {}, threads=options.threads, memory=MemoryBudget(machine_limit_byte())
-            ),
+            networks=open_networks(options, packages),
             simulator=Simulator(scenario, options.seed, orbits=options.orbits),
             rules=rules,
         )
+
+
+def open_networks(options: ReplayOptions, packages: Mapping[str, ModelPackage]) -> dict[str, LoadedNetwork]:
+    """Return the networks running, each with what a right answer of it is worth; none where nothing is inferred."""
+    worth = worths(options.scenario, packages)
+    wanted = packages if options.infer else {}
+    opened = load_networks(wanted, threads=options.threads, memory=MemoryBudget(machine_limit_byte()))
+    return {name: replace(network, worth=worth[name]) for name, network in opened.items()}
 
 
 def landed(
@@ -174,7 +181,13 @@ def prepare(
     scenario, rules = load_with_rules(name, overrides)
     folder = folder_or_default(packages, "packages", "--packages")
     opened = open_packages(folder, {model.name: model.package_id for model in scenario.pool.models})
-    return measured_pool(scenario, opened), opened, rules
+    return valued_pool(measured_pool(scenario, opened), worth_fracs(worths(name, opened))), opened, rules
+
+
+def worths(name: str, packages: Mapping[str, ModelPackage]) -> dict[str, float]:
+    """Return what a right answer of each network is worth by the file's ``[tasks]``; 1 where it says nothing."""
+    worth = task_worth(name)
+    return {model: worth.get(package.info.task, 1.0) for model, package in packages.items()}
 
 
 def scenario_with_packages(name: str, overrides: Mapping[str, str], packages: Path | None) -> Scenario:
@@ -197,10 +210,11 @@ def build_loop(kit: Kit, store: ProductStore, contact: Contact) -> SlotLoop:
         meter=EstimateMeter(kind=energy_kind(kit.scenario)),
         store=store,
         downlink=contact,
-        pictures=PictureLadder(contact.outbox, kit.rules),
+        pictures=AnswerPictures(PictureLadder(contact.outbox, kit.rules), kit.networks),
         monotonic_s=time.perf_counter,
         pace=ReckonedPace(),
         tiles_per_slot=options.tiles_per_slot,
+        worth_frac=worth_fracs(worths(options.scenario, kit.packages)),
     )
 
 

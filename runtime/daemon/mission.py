@@ -32,10 +32,8 @@ from .sections import (
     SourceSection,
     SupplySection,
     TaskSection,
+    worth_by_task,
 )
-
-TASK_WORDS = {"classify": "classification", "detect": "detection", "restore": "restoration"}
-"""What a mission may call tasks that packages call otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class Flight:
     @property
     def worth(self) -> dict[str, float]:
         """What a right answer is worth, by the task as packages name it."""
-        return {TASK_WORDS.get(name, name): one.value for name, one in self.tasks.items()}
+        return worth_by_task(self.tasks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

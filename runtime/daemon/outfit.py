@@ -14,7 +14,8 @@ from ..pipeline.chaining import check_stages
 from ..pool import cut_profile, measured_profile, valued_pool, worth_fracs
 from ..staged import StagedNetwork
 from .fleet import CHAIN, Fleet
-from .mission import TASK_WORDS, Mission
+from .mission import Mission
+from .sections import TASK_WORDS
 
 
 def packages_of(mission: Mission) -> tuple[str, ...]:

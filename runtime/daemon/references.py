@@ -41,7 +41,7 @@ class References:
         captured_s = now_s if frame.captured_unix_s is None else frame.captured_unix_s
         new = GroundTile(tile.pixels, tuple(have), georeference_of(place, tile.ref.row_px, tile.ref.col_px), captured_s)
         laid = self.store.lay_under(new)
-        if laid is None or float(laid.valid.mean()) < LEAST_FRAC:
+        if laid is None or laid.valid is None or float(laid.valid.mean()) < LEAST_FRAC:
             raise FrameError("no older reference of this place is on board")
         old = laid.pixels.copy()
         old[:, ~laid.valid] = new.pixels[:, ~laid.valid]

@@ -150,6 +150,19 @@ class TaskSection:
     """What a right answer is worth, beside what the mission says of the cover below."""
 
 
+TASK_WORDS = {"classify": "classification", "detect": "detection", "restore": "restoration"}
+"""What a mission may call tasks that packages call otherwise."""
+
+
+def worth_by_task(tasks: Mapping[str, TaskSection]) -> dict[str, float]:
+    """Return what a right answer is worth, by the task as packages name it.
+
+    >>> worth_by_task({"detect": TaskSection(value=3.0)})
+    {'detection': 3.0}
+    """
+    return {TASK_WORDS.get(name, name): one.value for name, one in tasks.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferencesSection:
     """What new tiles are compared with by packages of the task ``change``."""

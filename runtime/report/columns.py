@@ -17,6 +17,7 @@ from ..records import SlotRecord
 from .digest import Digest
 from .found import Catalogue, outline, scene_of
 from .timeline import nights
+from .words import kind_word
 
 SUN_STEP_S = 6 * 3600.0
 _TEXT = {"start_utc"}
@@ -94,13 +95,16 @@ def _sun(flight: Digest) -> list[list[float]]:
 def _findings(book: Catalogue) -> dict[str, Any]:
     """Return the answers as columns, with what their scenes and labels are called."""
     label = {name: number for number, name in enumerate(book.code)}
+    kinds = sorted({item.kind for item in book.findings})
     scene = {frame.frame_id: number for number, frame in enumerate(book.frames)}
     one = book.findings
     return {
         "labels": [[name, code, book.colour[name]] for name, code in book.code.items()],
+        "kinds": [kind_word(kind) for kind in kinds],
         "scenes": [[frame.title, frame.width_px, frame.height_px, frame.image is not None] for frame in book.frames],
         "found": {
             "slot": [item.slot for item in one],
+            "kind": [kinds.index(item.kind) for item in one],
             "label": [label[item.label] for item in one],
             "truth": [-1 if item.truth is None else label[item.truth] for item in one],
             "score": [_number(item.score, 3) for item in one],

@@ -33,7 +33,8 @@ function makeFound(go) {
   let shown = [null, null, null];
 
   function chip(i) {
-    const { label, truth, score, value, scene, box, at, slot, sent, home } = data.found;
+    const { label, truth, score, value, scene, at, slot, sent, home, kind } = data.found;
+    const what = data.kinds[kind[i]];
     const [name, code, css] = data.labels[label[i]];
     const wrong = truth[i] >= 0 && truth[i] !== label[i];
     const item = element("li", wrong ? "wrong" : "");
@@ -45,7 +46,8 @@ function makeFound(go) {
     const fate = sent[i] == null ? "aboard" : home[i] === "1" ? `down in slot ${sent[i]}` : `sent in slot ${sent[i]}`;
     const verdict = truth[i] < 0 ? "" : wrong ? `✕ truly ${data.labels[truth[i]][0]}` : "✓";
     item.append(canvas, words, element("small", "", `${score[i].toFixed(2)} ${verdict}`));
-    item.title = `${name}, score ${score[i].toFixed(2)}, worth ${figure(value[i])}${truth[i] < 0 ? "" : wrong ? `, in truth ${data.labels[truth[i]][0]}` : ", right"} · slot ${slot[i]} · ${fate}${at[i] ? ` · ${place(at[i][1], at[i][0])}` : ""} · ${data.scenes[scene[i]][0]}`;
+    if (what !== "label of a tile" && what !== name) item.append(element("small", "quiet", what));
+    item.title = `${what === name ? name : `${what}: ${name}`}, score ${score[i].toFixed(2)}, worth ${figure(value[i])}${truth[i] < 0 ? "" : wrong ? `, in truth ${data.labels[truth[i]][0]}` : ", right"} · slot ${slot[i]} · ${fate}${at[i] ? ` · ${place(at[i][1], at[i][0])}` : ""} · ${data.scenes[scene[i]][0]}`;
     return item;
   }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .digest import Digest, wilson95
 from .model import Finding, FrameView
-from .words import codes, count, esc, figure, percent, place, soft, table
+from .words import codes, count, esc, figure, kind_word, percent, place, soft, table
 
 MAX_DRAWN = 2500
 """Tiles drawn per scene; beyond that the first ones stand for all, and the page says so."""
@@ -173,7 +173,8 @@ def _story(visits: list[Finding]) -> str:
     sent = "not sent yet" if last.sent_in_slot is None else f"sent in slot {last.sent_in_slot}"
     home = ", received" if last.delivered else ""
     seen = f"slot {last.slot}" if len(visits) == 1 else f"slot {last.slot}, seen {len(visits)} times"
-    return f"{last.label}, score {last.score:.2f}{truth} · {seen} · {sent}{home}"
+    what = "" if last.kind in ("label", last.label) else f"{kind_word(last.kind)}: "
+    return f"{what}{last.label}, score {last.score:.2f}{truth} · {seen} · {sent}{home}"
 
 
 def verdict(one: Finding) -> str:
@@ -216,6 +217,7 @@ def class_table(book: Catalogue) -> str:
         rows.append(
             (
                 badge,
+                ", ".join(esc(kind_word(kind)) for kind in sorted({one.kind for one in mine})) or "–",
                 count(len(mine)),
                 f"{percent(right / known)}<small>of {count(known)}, {100 * low:.0f}–{100 * high:.0f}</small>"
                 if known
@@ -226,8 +228,17 @@ def class_table(book: Catalogue) -> str:
                 count(sum(one.delivered for one in mine)),
             )
         )
-    head = ("Class", "Answers", "Right of known, 95 % CI", "Recall", "If wrong, mostly", "Mean score", "Received")
-    return table(head, rows, "tnnntnn", "Answers by class")
+    head = (
+        "Class",
+        "What",
+        "Answers",
+        "Right of known, 95 % CI",
+        "Recall",
+        "If wrong, mostly",
+        "Mean score",
+        "Received",
+    )
+    return table(head, rows, "ttnnntnn", "Answers by class")
 
 
 def gallery(flight: Digest, book: Catalogue, most: int = 8) -> str:

@@ -68,6 +68,8 @@ class Finding:
     truth: str | None = None
     sent_in_slot: int | None = None
     delivered: bool = False
+    kind: str = "label"
+    """Of the product, as the store names it."""
     chip_png: bytes | None = None
     """The tile's picture (PNG or JPEG) for the handful in the gallery; else a tile is cut from its frame's picture."""
 

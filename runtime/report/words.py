@@ -10,6 +10,20 @@ from datetime import datetime, timezone
 
 NONE = "–"
 SPACE = "\N{NO-BREAK SPACE}"
+KINDS = {
+    "label": "label of a tile",
+    "geometry": "object with its outline",
+    "mask": "mask of a tile",
+    "image": "restored picture",
+    "anomaly": "anomaly",
+    "change": "change since the reference",
+    "height": "height map",
+    "map": "map of values",
+    "embedding": "tile in the search index",
+    "answer": "answer to the ground",
+    "chip": "picture",
+}
+"""What kinds of product are called."""
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 
@@ -139,6 +153,15 @@ def place(latitude_deg: float, longitude_deg: float) -> str:
     longitude_deg = (longitude_deg + 180.0) % 360.0 - 180.0
     south_north, west_east = "NS"[latitude_deg < 0], "EW"[longitude_deg < 0]
     return f"{abs(latitude_deg):.1f}° {south_north} {abs(longitude_deg):.1f}° {west_east}"
+
+
+def kind_word(kind: str) -> str:
+    """Return what a kind of product is called; its own name for one that a plug-in brought.
+
+    >>> kind_word("height"), kind_word("spectrum")
+    ('height map', 'spectrum')
+    """
+    return KINDS.get(kind, kind)
 
 
 def codes(names: Iterable[str]) -> dict[str, str]:
