@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -106,6 +106,9 @@ bench-zoo-acf: venv-dev ## text-image retrieval beside a dual encoder and chance
 
 bench-zoo-acr: venv-dev ## questions about pictures beside the majority answer, 3 seeds (ten minutes of one core)
 	PYTHONPATH=. $(BIN)/python benchmarks/zoo_acr.py --data $(DATA)/vqa-rsvqa-samples/lr
+
+bench-zoo-cm-cr: venv-dev ## CM-CR on two SEN12MS-CR scenes beside do-nothing, by heart, edge size as a graph (ten minutes of one core)
+	$(BIN)/python benchmarks/zoo_cm_cr.py --data $(DATA)/cr-sen12mscr-samples
 
 bench-zoo-sdenet: venv-dev ## SDENet fitted to each hyperspectral scene beside RX, 3 seeds (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_sdenet.py --data $(DATA)/had-hyperspectral-anomaly
