@@ -19,7 +19,7 @@ from runtime.daemon.run import check_mission
 CASES = int(os.environ.get("SUBSOLAR_FUZZ", "200"))
 
 
-@pytest.mark.parametrize("name", ["satellite", "uav"])
+@pytest.mark.parametrize("name", ["satellite", "uav", "laptop", "mixed"])
 def test_the_sample_missions_are_good_and_fly_the_packages_that_ship(repo: Path, name: str) -> None:
     folders = {"mission.packages": str(repo / "deploy/packages"), "mission.keys": str(repo / "deploy/keys")}
     assert len(check_mission(repo / f"deploy/missions/{name}.toml", folders)["sha256"]) == 64
