@@ -31,6 +31,8 @@ BORDER_FRAC = 0.05
 """Cut off on each side before scoring: it holds the padding."""
 AUX = {"": (), "landuse": tuple(f"landuse_{number}" for number in range(1, 16)), "canopy": ("canopy",)}
 CANOPY_M = 68.0
+LOW_M = -80.0
+"""The network's lowest height above the lowest given one."""
 _HOLD_EVERY = 20
 _MOST_TILES = 256
 
@@ -159,4 +161,10 @@ class DfcCourse:
         whole = np.ascontiguousarray(both)
         if not np.isfinite(whole).all():
             raise DatasetError(f"{sample.region}/{sample.truth.name} or its input has gaps. Leave the sample out.")
+        low, high = float(whole[[0, -1]].min()), float(whole[[0, -1]].max())
+        if low < LOW_M + 1.0 or high > self.peak_m:
+            raise DatasetError(
+                f"{sample.region}/{sample.truth.name} reaches from {low:.0f} to {high:.0f} m above the lowest given "
+                f"height; the network knows {LOW_M + 1.0:.0f} to {self.peak_m:.0f} m. Leave the sample out."
+            )
         return whole[:-1], whole[-1:]

@@ -81,3 +81,14 @@ def test_the_fine_set_knows_higher_places(tmp_path: Path, data: Path) -> None:
     assert (dfc.peak_m, dfc.gsd_m) == (933.0, 3.0)
     with pytest.raises(DatasetError, match="no region"):
         course(tmp_path / "DFC30_8m")
+
+
+def test_a_sample_that_the_scale_does_not_reach_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "DFC30_8m"
+    for number in ("1", "2"):
+        base = folder / "Nice"
+        write(base / "BDORTHO" / f"{number}_a.tif", np.zeros((3, EDGE_PX, EDGE_PX), dtype=np.uint8))
+        write(base / "COP30" / f"{number}_c.tif", np.full((1, EDGE_PX, EDGE_PX), 150.0, dtype=np.float32))
+        write(base / "RGEALTI" / f"{number}_b.tif", np.full((1, EDGE_PX, EDGE_PX), 50.0, dtype=np.float32))
+    with pytest.raises(DatasetError, match=r"from -100 to 0 m .* knows -79 to 929 m"):
+        next(iter(made(folder).batches(0)))
