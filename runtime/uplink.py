@@ -42,7 +42,7 @@ def send_request(mission: Path, kind: str, text: str, *, worth: float = 1.0, cou
     flown = load_mission(mission)
     name = f"{kind[0]}-{hashlib.sha256(f'{kind}{text}{worth}{count}'.encode()).hexdigest()[:8]}"
     request = UplinkRequest(request_id=name, kind=kind, text=text, worth=worth, count=count)
-    folder = flown.at(flown.flight.radio.uplink)
+    folder = flown.at(flown.flight.radio.uplink).resolve()
     path = folder / f"{name}{SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
