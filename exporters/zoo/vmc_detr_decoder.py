@@ -198,7 +198,7 @@ class Decoder(nn.Module):
         scores = self.start_score(feature).float()
         index = torch.topk(scores.amax(-1) + self.bar, self.queries, 1).indices[..., None]
         content = feature.gather(1, index.expand(-1, -1, feature.shape[2]))
-        anchors = self.anchors[index[..., 0]]
+        anchors = self.anchors.index_select(0, index.flatten()).reshape(-1, self.queries, 4)  # Gather, not GatherND
         start = self.start_box(content).float() + anchors
         return content, start, scores.gather(1, index.expand(-1, -1, self.classes))
 
