@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import graph
 from .checkpoint import Checkpoint
 from .errors import ExportError
+from .fold import fold_scale, with_offset
 from .records import OutputSpec
 from .registry import PUBLISHED, is_own, network_named, zoo_function
 from .settings import ExportSettings
@@ -22,6 +23,7 @@ from .settings import ExportSettings
 if TYPE_CHECKING:
     from torch import nn
 
+_FULL_SCALE = 255.0
 ANSWERS = "answers"
 """Name of an output that is no probabilities."""
 
@@ -45,7 +47,13 @@ def deployed_network(checkpoint: Checkpoint, weights_dtype: str) -> nn.Module:
     deployed = _deployed(network, checkpoint)
     if deployed is not None:
         return _rounded(_fused(deployed, checkpoint), weights_dtype)
-    return _with_usual_head(_rounded(graph.fuse_batch_norms(network), weights_dtype), checkpoint)
+    fused = graph.fuse_batch_norms(network)
+    folded = None
+    if checkpoint.dtype == "uint8" and checkpoint.kind == "probabilities":  # others would leave the range of float16
+        folded = fold_scale(fused, [1.0 / (_FULL_SCALE * deviation) for deviation in checkpoint.std])
+    if folded is not None:
+        return with_offset(_rounded(folded, weights_dtype), checkpoint.mean, full_scale=_FULL_SCALE)
+    return _with_usual_head(_rounded(fused, weights_dtype), checkpoint)
 
 
 def _deployed(network: nn.Module, checkpoint: Checkpoint) -> nn.Module | None:
@@ -65,7 +73,7 @@ def _rounded(network: nn.Module, weights_dtype: str) -> nn.Module:
 def _with_usual_head(network: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     if checkpoint.kind != "probabilities":
         raise ExportError(f"{checkpoint.network} answers {checkpoint.kind!r} and has no deploy function. Add one.")
-    full_scale = 255.0 if checkpoint.dtype == "uint8" else 1.0
+    full_scale = _FULL_SCALE if checkpoint.dtype == "uint8" else 1.0
     return graph.with_normalisation(network, checkpoint.mean, checkpoint.std, full_scale=full_scale)
 
 
