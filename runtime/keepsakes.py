@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 
 from exporters.records import PackageInfo
 
-from .downlink.pictures import Look
+from .answers import ViewOf
+from .downlink.chips import values_name
+from .downlink.pictures import Look, PictureLadder
+from .errors import LinkError, StoreError
+from .gdal import gdal_errors, one_line
+from .georeference.place import corners_of
 from .records import FloatArray, Product, TileOutcome, TileRef, UInt8Array
-from .slot_loop import Pictures
 
 OUTPUTS = ("image", "mask", "map")
 """Kinds of output with a value for each pixel."""
@@ -23,15 +28,34 @@ MOST = 8
 """Answers that are kept of a slot: more than get pictures by default."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """One answer. ``picture``: (1 or 3, edge, edge)."""
+
+    picture: UInt8Array
+    values: FloatArray | None = None
+    """(channels, edge, edge) of a map."""
+    unit: str = ""
+    corners_deg: tuple[tuple[float, float], ...] = ()
+    """Longitude and latitude, upper left, lower left, lower right, upper right; empty where the frame has no place."""
+
+
 @dataclass(slots=True)
 class Keepsakes:
     """The rasters that stand out most in a slot, at most ``most``; of equals the first."""
 
     most: int = MOST
-    _held: list[tuple[float, int, TileRef, UInt8Array]] = field(default_factory=list)
+    _held: list[tuple[float, int, TileRef, Kept]] = field(default_factory=list)
     _count: int = 0
 
-    def offer(self, info: PackageInfo, refs: Sequence[TileRef], raw: FloatArray, ended: Sequence[TileOutcome]) -> None:
+    def offer(
+        self,
+        info: PackageInfo,
+        refs: Sequence[TileRef],
+        raw: FloatArray,
+        ended: Sequence[TileOutcome],
+        view: ViewOf,
+    ) -> None:
         """Look at the answers of a batch, (n, channels, edge, edge); those of tiles that failed are passed over."""
         if info.output.kind not in OUTPUTS:
             return
@@ -46,12 +70,12 @@ class Keepsakes:
                 self._held.remove(last)
             ref = refs[number]
             key = TileRef(ref.frame_id, ref.row_px, ref.col_px, ref.edge_px)
-            self._held.append((worth, -self._count, key, picture_of_answer(info, raw[number])))
+            self._held.append((worth, -self._count, key, _kept(info, key, raw[number], view)))
 
-    def take(self) -> dict[TileRef, UInt8Array]:
+    def take(self) -> dict[TileRef, Kept]:
         """Hand over what was kept and begin anew."""
         held, self._held, self._count = self._held, [], 0
-        return {ref: pixels for _, _, ref, pixels in held}
+        return {ref: one for _, _, ref, one in held}
 
 
 def _stands_out(info: PackageInfo, raw: NDArray[Any]) -> float:
@@ -61,6 +85,44 @@ def _stands_out(info: PackageInfo, raw: NDArray[Any]) -> float:
     if info.output.kind == "mask" and len(raw) == 2:
         return float((raw[1] > raw[0]).mean())
     return 1.0
+
+
+def _kept(info: PackageInfo, ref: TileRef, raw: NDArray[Any], view: ViewOf) -> Kept:
+    picture = picture_of_answer(info, raw)
+    if info.output.kind != "map":
+        return Kept(picture)
+    values = np.array(raw, dtype=np.float32)
+    place = view(ref.frame_id).georeference
+    if place is None:
+        return Kept(picture, values, info.output.unit)
+    side = np.array([[ref.row_px, ref.col_px, ref.row_px + ref.edge_px, ref.col_px + ref.edge_px]], dtype=np.float64)
+    corners = corners_of(side)[0]
+    lon, lat = place.to_wgs84(corners[:, 0], corners[:, 1])
+    return Kept(picture, values, info.output.unit, tuple(zip(lon.tolist(), lat.tolist(), strict=True)))
+
+
+def values_tiff(kept: Kept) -> bytes:
+    """A GeoTIFF of a map's float32 values, placed by its four corners. Raises ``StoreError`` where GDAL refuses."""
+    from rasterio.control import GroundControlPoint
+    from rasterio.io import MemoryFile
+
+    assert kept.values is not None  # only maps have them
+    channels, rows, cols = kept.values.shape
+    at = ((0, 0), (rows, 0), (rows, cols), (0, cols))
+    points = [
+        GroundControlPoint(row, col, lon, lat) for (row, col), (lon, lat) in zip(at, kept.corners_deg, strict=False)
+    ]
+    profile: dict[str, Any] = {"driver": "GTiff", "dtype": "float32", "count": channels, "height": rows, "width": cols}
+    profile |= {"compress": "deflate", "predictor": 3, **({"gcps": points, "crs": "EPSG:4326"} if points else {})}
+    try:
+        with warnings.catch_warnings(), MemoryFile() as memory:
+            warnings.simplefilter("ignore")  # a frame may have no place
+            with memory.open(**profile) as target:
+                target.write(kept.values)
+                target.units = [kept.unit] * channels
+            return bytes(memory.read())
+    except gdal_errors() as error:
+        raise StoreError(f"The values of a map cannot be written: {one_line(error)}. Check its package.") from error
 
 
 def picture_of_answer(info: PackageInfo, raw: NDArray[Any]) -> UInt8Array:
@@ -84,29 +146,45 @@ def picture_of_answer(info: PackageInfo, raw: NDArray[Any]) -> UInt8Array:
 class Keeping(Protocol):
     """A network that keeps its best pictures."""
 
-    def kept(self) -> dict[TileRef, UInt8Array]:
+    def kept(self) -> dict[TileRef, Kept]:
         """Hand over the slot's best answers that are pictures."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerPictures:
-    """Pictures of a slot's products: of an answer that is a picture, that picture; of others the window they show."""
+    """Pictures of a slot's products: of an answer that is a picture, that picture; of others the window they show.
 
-    ladder: Pictures
+    The values of maps follow as GeoTIFF.
+    """
+
+    ladder: PictureLadder
     networks: Mapping[str, Keeping]
 
     def offer(self, products: Sequence[Product], look: Look) -> None:
         """See ``Pictures``."""
-        kept: dict[TileRef, UInt8Array] = {}
+        kept: dict[TileRef, Kept] = {}
         for network in self.networks.values():
             kept |= network.kept()
         shown = [product for product in products if product.kind not in KINDS or _window(product) in kept]
 
         def picture(ref: TileRef) -> UInt8Array | None:
-            return kept[ref] if ref in kept else look(ref)
+            return kept[ref].picture if ref in kept else look(ref)
 
         self.ladder.offer(shown, picture)
+        self._values([product for product in shown if product.kind in KINDS], kept)
+
+    def _values(self, products: Sequence[Product], kept: Mapping[TileRef, Kept]) -> None:
+        rules = self.ladder.rules
+        wanted = [one for one in products if kept[_window(one)].values is not None and not rules.refusal(one)]
+        best = sorted(wanted, key=lambda one: (-one.value, one.product_id))[: rules.pictures_per_slot]
+        for product in best:
+            try:
+                content = values_tiff(kept[_window(product)])
+                name = values_name(product.product_id)
+                self.ladder.outbox.offer_file(name, content, rules.tile_share * product.value)
+            except (StoreError, LinkError) as error:  # noqa: PERF203  each file on its own
+                self.ladder.fault = str(error)
 
 
 def _window(product: Product) -> TileRef:

@@ -20,7 +20,7 @@ from .frames.bands import GENERATED
 from .frames.scenes import SceneSource
 from .georeference.rings import Float64Array
 from .infer import make_task
-from .keepsakes import Keepsakes
+from .keepsakes import Keepsakes, Kept
 from .parts import parts_of, whole_outcomes
 from .pipeline.looking import MADE_UP
 from .records import FloatArray, Product, Tile, TileOutcome, TileRef, UInt8Array
@@ -99,7 +99,7 @@ class LoadedNetwork:
             found, outcomes = self.reader.read(refs, raw, view)
         except EngineError as error:
             return None, [TileOutcome(ref, "failed", str(error)) for ref in refs], None
-        self.keepsakes.offer(self.package.info, refs, raw, outcomes)
+        self.keepsakes.offer(self.package.info, refs, raw, outcomes, view)
         return found, outcomes, raw
 
     def products(self, findings: Sequence[Any], view: ViewOf, state: SlotState) -> list[Product]:
@@ -112,7 +112,7 @@ class LoadedNetwork:
         """Return what a batch's answers say, in order, for comparing two networks."""
         return sorted(one.label for one in self.reader.products(plain([found]), view, When(0, 0.0)))
 
-    def kept(self) -> dict[TileRef, UInt8Array]:
+    def kept(self) -> dict[TileRef, Kept]:
         """See ``Keeping``."""
         return self.keepsakes.take()
 

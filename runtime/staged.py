@@ -21,10 +21,11 @@ from power_sim.slot import SlotState
 from .answers import ViewOf
 from .errors import MissionError
 from .frames.bands import GENERATED
+from .keepsakes import Kept
 from .onboard import LoadedNetwork, Several, plain
 from .parts import part_count, parts_of, whole_outcomes
 from .pipeline.chaining import check_stages
-from .records import FloatArray, Product, Tile, TileOutcome, TileRef, UInt8Array
+from .records import FloatArray, Product, Tile, TileOutcome, TileRef
 from .tasks import Boxes, ImageTask, MapTask
 from .tasks.chain import Chain, Condition, Stage
 
@@ -121,9 +122,9 @@ class StagedNetwork:
                 products += network.products([found for at, found in said if at == number], view, state)
         return products
 
-    def kept(self) -> dict[TileRef, UInt8Array]:
+    def kept(self) -> dict[TileRef, Kept]:
         """See ``Keeping``."""
-        kept: dict[TileRef, UInt8Array] = {}
+        kept: dict[TileRef, Kept] = {}
         for one in self.stages:
             kept |= one.kept()
         return kept

@@ -9,8 +9,9 @@ from typing import Any
 from power_sim.slot import SlotState
 
 from ..answers import ViewOf
+from ..keepsakes import Kept
 from ..onboard import LoadedNetwork
-from ..records import Product, Tile, TileOutcome, TileRef, UInt8Array
+from ..records import Product, Tile, TileOutcome, TileRef
 from ..staged import StagedNetwork
 from .blackbox import BlackBox
 
@@ -117,7 +118,7 @@ class Craftsman:
             self.note(self.loaded, findings, view, state)
         return self.loaded.products(findings, view, state)
 
-    def kept(self) -> dict[TileRef, UInt8Array]:
+    def kept(self) -> dict[TileRef, Kept]:
         """See ``runtime.keepsakes.Keeping``."""
         return self.loaded.kept()
 

@@ -45,10 +45,15 @@ class ChipOutbox:
 
         ``value`` is what the picture adds to the product. Offering the same again changes nothing. Raises StoreError.
         """
-        path = self._folder / picture_name(product.product_id, rung)
-        if path.name in self._sizes_byte:
+        name = picture_name(product.product_id, rung)
+        if name not in self._sizes_byte:
+            self.offer_file(name, png(pixels), value)
+
+    def offer_file(self, name: str, content: bytes, value: float) -> None:
+        """Queue what is a picture already, or the values behind one, as ``.png`` or ``.tif``; see ``offer``."""
+        path = self._folder / name
+        if name in self._sizes_byte:
             return
-        content = png(pixels)
         try:
             write_whole(path, content)
         except OSError as error:
@@ -76,7 +81,7 @@ class ChipOutbox:
     def _adopt(self) -> None:
         """Send what a crash has left without a transfer."""
         known = {Path(transfer.path).name for transfer in self._files.outgoing()}
-        for path in sorted(self._folder.glob("*.png")):
+        for path in sorted([*self._folder.glob("*.png"), *self._folder.glob("*.tif")]):
             self._sizes_byte[path.name] = path.stat().st_size
             if path.name not in known:
                 self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID)
@@ -111,6 +116,15 @@ def picture_name(product_id: str, rung: str) -> str:
     """
     plain = re.sub(r"[^A-Za-z0-9_]", "_", product_id)[:80]
     return f"{plain}-{rung}.png"
+
+
+def values_name(product_id: str) -> str:
+    """The file name of the values behind a product's picture.
+
+    >>> values_name("00ab12")
+    '00ab12-values.tif'
+    """
+    return picture_name(product_id, "values").removesuffix(".png") + ".tif"
 
 
 def png(pixels: UInt8Array) -> bytes:

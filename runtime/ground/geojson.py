@@ -15,11 +15,15 @@ from ..georeference import geometry_of
 from ..records import Product
 
 
-def feature(product: Product, picture: str | None = None) -> dict[str, Any]:
-    """One product as a feature; without a place its geometry is null, as section 3.2 allows."""
+def feature(product: Product, picture: str | None = None, values: str | None = None) -> dict[str, Any]:
+    """One product as a feature; without a place its geometry is null, as section 3.2 allows.
+
+    ``picture`` and ``values``: files that belong to it, relative to the map.
+    """
     made = _feature(product)
-    if picture is not None:
-        made["properties"]["picture"] = picture
+    for name, file in (("picture", picture), ("values", values)):
+        if file is not None:
+            made["properties"][name] = file
     return made
 
 
@@ -45,11 +49,15 @@ def _feature(product: Product) -> dict[str, Any]:
 
 
 def write_geojson(
-    path: Path, products: Iterable[Product], picture_of: Callable[[Product], str | None] = lambda product: None
+    path: Path,
+    products: Iterable[Product],
+    picture_of: Callable[[Product], str | None] = lambda product: None,
+    values_of: Callable[[Product], str | None] = lambda product: None,
 ) -> int:
     """Write ``products`` to ``path``, one feature a line, and return their number; a reader never sees half a file.
 
-    ``picture_of`` says where a product's picture lies, relative to the map, where there is one.
+    ``picture_of`` says where a product's picture lies, relative to the map, where there is one; ``values_of`` where the
+    values of its height map or anomaly scores do.
     """
     count = 0
     part = path.with_name(path.name + ".part")
@@ -60,7 +68,7 @@ def write_geojson(
                 file.write(
                     ("," if count else "")
                     + "\n"
-                    + json.dumps(feature(product, picture_of(product)), ensure_ascii=False)
+                    + json.dumps(feature(product, picture_of(product), values_of(product)), ensure_ascii=False)
                 )
                 count += 1
             file.write("\n]}\n")

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from ..cfdp import GROUND_ID, Bounds, CfdpEntity, TransactionLog
-from ..downlink.chips import GROUND_FOLDER, RUNGS, picture_name
+from ..downlink.chips import GROUND_FOLDER, RUNGS, picture_name, values_name
 from ..downlink.links import Link, station_link
 from ..errors import LinkError, StoreError
 from ..faults import fault
@@ -194,13 +194,17 @@ def opened(out_dir: Path) -> Iterator[tuple[Archive, Receiver]]:
 def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
     """Write ``products.geojson``, the STAC catalog and ``ground.json``; return the report."""
     pictures = out_dir / "files" / GROUND_FOLDER
-    have = {path.name for path in pictures.glob("*.png")} if pictures.is_dir() else set()
+    have = {path.name for path in pictures.iterdir()} if pictures.is_dir() else set()
 
     def picture_of(product: Product) -> str | None:
         names = (picture_name(product.product_id, rung) for rung in RUNGS)
         return next((f"files/{GROUND_FOLDER}/{name}" for name in names if name in have), None)
 
-    write_geojson(out_dir / "products.geojson", archive.products(), picture_of)
+    def values_of(product: Product) -> str | None:
+        name = values_name(product.product_id)
+        return f"files/{GROUND_FOLDER}/{name}" if name in have else None
+
+    write_geojson(out_dir / "products.geojson", archive.products(), picture_of, values_of)
     write_stac(out_dir / "stac", archive.products())
     report = GroundReport(
         products=archive.count(),

@@ -70,7 +70,7 @@ def write(
     classes: tuple[str, ...] = (),
     bands: tuple[str, ...] = COLOURS,
     more: Mapping[str, bytes] | None = None,
-    **profile: float,
+    profile: Mapping[str, float] | None = None,
 ) -> None:
     """A signed package of any kind whose golden answers are ONNX Runtime's own."""
     import onnxruntime
@@ -78,12 +78,12 @@ def write(
     tiles = np.random.default_rng(5).integers(0, 256, (3, len(bands), EDGE, EDGE), dtype=np.uint8)
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     answers = np.asarray(session.run(None, {"tiles": tiles})[0])
-    plain = craft.colours.colour_profile()
+    plain, given = craft.colours.colour_profile(), profile or {}
     entry = replace(
-        plain.measurements[0], energy_j_per_tile=profile.get("energy_j", 1e-3), tile_s=profile.get("tile_s", 1e-4)
+        plain.measurements[0], energy_j_per_tile=given.get("energy_j", 1e-3), tile_s=given.get("tile_s", 1e-4)
     )
     accuracy = replace(
-        plain.accuracy, value=profile.get("accuracy", 0.9), recall_by_class=dict.fromkeys(classes, 1.0), confusion=()
+        plain.accuracy, value=given.get("accuracy", 0.9), recall_by_class=dict.fromkeys(classes, 1.0), confusion=()
     )
     info = replace(
         craft.colours.colour_info(EDGE),
@@ -115,13 +115,15 @@ def write_colour(craft: Any, **profile: float) -> None:
         task="classification",
         output=spec,
         classes=COLOURS,
-        **profile,
+        profile=profile,
     )
 
 
 def write_spots(craft: Any, **profile: float) -> None:
     spec = OutputSpec(name="found", kind="boxes")
-    write(craft, "spots", craft.colours.spot_graph(EDGE), task="detection", output=spec, classes=COLOURS, **profile)
+    write(
+        craft, "spots", craft.colours.spot_graph(EDGE), task="detection", output=spec, classes=COLOURS, profile=profile
+    )
 
 
 def write_pixels(craft: Any, name: str, task: str, kind: str, **more: Any) -> None:
@@ -129,12 +131,13 @@ def write_pixels(craft: Any, name: str, task: str, kind: str, **more: Any) -> No
     whole = [node("Sub", ["full", "x"], ["out"])] if kind == "image" else [node("Mul", ["x", "one"], ["out"])]
     first = [node("Slice", ["x", "zero", "one_i", "axis"], ["out"])]
     constants = {
-        "image": {"full": np.float32([255.0])},
-        "mask": {"one": np.float32([1.0])},
+        "image": {"full": np.array([255.0], dtype=np.float32)},
+        "mask": {"one": np.array([1.0], dtype=np.float32)},
         "map": {"zero": np.array([0]), "one_i": np.array([1]), "axis": np.array([1])},
     }[kind]
     channels = {"image": 3, "mask": 3, "map": 1}[kind]
-    spec = OutputSpec(name="out", kind=kind, **({"unit": "m", "channels": 1} if kind == "map" else {}))
+    plain = OutputSpec(name="out", kind=kind)
+    spec = replace(plain, unit="m", channels=1) if kind == "map" else plain
     nodes = first if kind == "map" else whole
     write(craft, name, graph(nodes, [channels, EDGE, EDGE], constants), task=task, output=spec, **more)
 
@@ -193,7 +196,7 @@ def answer_graph() -> bytes:
         node("Equal", ["first", "many"], ["same"]),
         node("Cast", ["same"], ["open"], to=TensorProto.FLOAT),
     ]
-    values = {"ten": np.float32([10.0]), "zero": np.array(0), "many": np.array(4)}
+    values = {"ten": np.array([10.0], dtype=np.float32), "zero": np.array(0), "many": np.array(4)}
     tensors = [onnx.numpy_helper.from_array(value, name) for name, value in values.items()]
     made = helper.make_graph(
         nodes,
@@ -307,10 +310,28 @@ def test_products_of_every_kind_reach_the_ground_with_their_pictures(
         craft.fly(2)
         craft.daemon.wired.radio.close()
         report = finish(craft.folder / "station", archive, receiver)
-    assert (report.products, report.files) == (4, 2)
+    maps = 2 if kind == "map" else 0
+    assert (report.products, report.files) == (4, 2 + maps)
     features = json.loads((craft.folder / "station" / "products.geojson").read_text())["features"]
     assert {(one["properties"]["kind"], one["geometry"]["type"]) for one in features} == {(word, "Polygon")}
     assert sum("picture" in one["properties"] for one in features) == 2
+    values = [one for one in features if "values" in one["properties"]]
+    assert len(values) == maps
+    for one in values:
+        check_values(craft.folder / "station" / one["properties"]["values"], one)
+
+
+def check_values(path: Path, feature: dict[str, Any]) -> None:
+    """What came down are the first band's values, where the product says."""
+    import rasterio
+
+    with rasterio.open(path) as source:
+        values, (points, _) = source.read(), source.gcps
+        assert source.units == ("m",)
+    assert values.shape == (1, EDGE, EDGE)
+    assert 200 < values.max() <= 255
+    ring = feature["geometry"]["coordinates"][0]
+    assert [(pytest.approx(one.x), pytest.approx(one.y)) for one in points] == [tuple(corner) for corner in ring[:-1]]
 
 
 def test_the_picture_of_a_restored_tile_is_the_restored_one(make_craft: MakeCraft) -> None:
@@ -519,7 +540,10 @@ def write_change(craft: Any) -> None:
     constants = {name: np.array([int(name[2:])]) for name in ("at0", "at1", "at3", "at4")}
     bands = (*(f"reference_{name}" for name in COLOURS), *COLOURS)
     onnx = graph(
-        nodes, [2, EDGE, EDGE], {**constants, "axis": np.array([1]), "limit": np.float32([60.0])}, bands=len(bands)
+        nodes,
+        [2, EDGE, EDGE],
+        {**constants, "axis": np.array([1]), "limit": np.array([60.0], dtype=np.float32)},
+        bands=len(bands),
     )
     spec = OutputSpec(name="out", kind="mask")
     write(craft, "changes", onnx, task="change", output=spec, classes=("unchanged", "change"), bands=bands)
