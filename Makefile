@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,9 @@ fit: venv-dev ## train the pool's three networks on EuroSAT as they ship (about 
 	$(BIN)/subsolar fit resnet18 --data $(EUROSAT) --epochs 40 --precision bf16 --seed 7
 	$(BIN)/subsolar fit mobilenet_v2 --data $(EUROSAT) --epochs 60 --lr 0.004 --seed 7 --teacher build/fit/resnet18/best.pt
 	$(BIN)/subsolar fit mobilenet_v3_large --data $(EUROSAT) --epochs 48 --lr 0.004 --seed 7 --teacher build/fit/resnet18/best.pt
+
+zoo-table: venv-dev ## docs/zoo.md: every system counted, scored, packaged (TIME=--time times the packages anew)
+	PYTHONPATH=. $(BIN)/python benchmarks/zoo_table.py $(TIME)
 
 pool: venv ## rewrite the built-in pool from the shipped packages' measured profiles
 	$(BIN)/python benchmarks/make_pool.py

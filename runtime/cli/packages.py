@@ -7,12 +7,15 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import cli, json_option, say, seed_option, show
 from .keys import keys
+
+if TYPE_CHECKING:
+    from exporters.zoo_measured import Measured
 
 __all__ = ["fit", "keys", "zoo"]
 
@@ -76,11 +79,15 @@ def fit(
 @cli.command()
 @json_option
 def zoo(as_json: bool) -> None:
-    """List the networks with their parameters and operations beside the published ones."""
+    """List the networks with their parameters and operations beside the published ones, and what was measured."""
+    from exporters.zoo_measured import read_measured
     from exporters.zoo_table import zoo_table
 
-    rows = [asdict(row) for row in zoo_table()]
-    print(json.dumps(rows, indent=2) if as_json else "\n".join(counted(row) for row in rows))
+    rows, measured = zoo_table(), read_measured()
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        print("\n".join(counted(asdict(row)) + known(measured.get(row.name)) for row in rows))
 
 
 def counted(row: dict[str, Any]) -> str:
@@ -88,3 +95,19 @@ def counted(row: dict[str, Any]) -> str:
     params = "" if row["params_paper"] is None else f" (published {row['params_paper'] / 1e6:.2f} M)"
     gmacs = "" if row["gmacs_paper"] is None else f" (published {row['gmacs_paper']:.3f})"
     return f"{row['name']:<24} {row['params'] / 1e6:7.2f} M{params}  {row['gmacs']:.3f} GMAC{gmacs}"
+
+
+def known(row: Measured | None) -> str:
+    """What was measured of it, for a person; empty where nothing was."""
+    parts = []
+    if row is not None and row.score is not None:
+        score = row.score
+        beside = "" if score.baseline is None else f" (baseline {score.baseline:.4g})"
+        parts.append(f"{score.metric} {score.score:.4g}{beside}")
+    if row is not None and row.package is not None:
+        package = row.package
+        parts.append(f"parity {package.parity}")
+        parts.append(f"{package.tiles_per_cpu_s:.3g} tiles a CPU second")
+        parts.append(f"{package.size_byte / 1e6:.1f} MB")
+        parts.append(f"{package.licence}, {'ships' if package.ships else 'does not ship'}")
+    return "".join(f"; {part}" for part in parts)
