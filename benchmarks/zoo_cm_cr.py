@@ -76,7 +76,9 @@ def folds(data: Path, work: Path, seeds: Sequence[int]) -> dict[str, Any]:
         found[fold] = {
             "train": notes[0]["train"],
             "test": FOLDS[fold],
-            "by_figure": {key: spread([one[key] for one in tests]) for key in tests[0]},
+            "by_figure": {
+                key: spread([one[key] for one in tests]) for key in tests[0] if key not in ("n", "ssim", "psnr_db")
+            },
             "cpu_s": [float((folder / "cpu_s.txt").read_text()) for folder in folders],
         }
     return found

@@ -56,6 +56,8 @@ def test_the_teacher_is_trained_and_the_student_distilled_from_it(tmp_path: Path
     assert all(np.isfinite(value) for value in student.test.values())
     kept = load_checkpoint(student.best)
     assert (kept.kind, kept.dtype, kept.bands[-1]) == ("map", "float32", "noise_level")
+    with pytest.raises(FitError, match="distilled from its teacher"):
+        made("student").build()
     with pytest.raises(FitError, match="is no teacher of cm_cr"):
         made("student", student.best).build()
 
@@ -99,8 +101,7 @@ def test_answers_leave_measured_pixels_alone() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"stage": "student"}, "is no course"),
-        ({"stage": "middle"}, "is no course"),
+        ({"stage": "middle"}, "no stage 'middle'"),
         ({"stage": "teacher", "crop_px": 12}, "multiples of 8 for size mini"),
     ],
 )
