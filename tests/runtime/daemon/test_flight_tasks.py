@@ -20,6 +20,7 @@ from power_sim.errors import ScenarioError
 from runtime import cli
 from runtime.daemon.mission import load_mission
 from runtime.daemon.run import check_mission
+from runtime.daemon.trace import fly_trace
 from runtime.errors import MissionError
 from runtime.ground.station import finish, opened
 from runtime.status import table_of
@@ -249,6 +250,8 @@ def test_the_task_that_is_worth_more_is_chosen_and_its_products_carry_its_worth(
     craft.image("again.tif", rows=32, cols=32, fill=(190, 0, 0), place=(9.0, 47.8))
     craft.fly()
     assert craft.slot()["model"] == "colour"
+    again = fly_trace(craft.folder / "state" / "trace.jsonl")
+    assert (again.slots, again.differences) == (2, ())
 
 
 def test_what_a_mission_says_of_tasks_is_checked(make_craft: MakeCraft) -> None:
@@ -390,6 +393,35 @@ def test_what_a_chain_restores_is_what_its_next_stage_sees(make_craft: MakeCraft
     craft.image(rows=16, cols=16, fill=(5, 250, 250), place=(9.0, 47.8))
     craft.fly()
     assert [(one.kind, one.label) for one in products_of(craft)] == [("label", "red")]
+
+
+@pytest.mark.parametrize(("forbid", "found"), [("true", 2), ("false", 4)])
+def test_nothing_is_said_of_pixels_that_a_stage_of_a_chain_made_up(
+    make_craft: MakeCraft, forbid: str, found: int
+) -> None:
+    stages = '[[chain.stages]]\npackage = "filler"\n[[chain.stages]]\npackage = "spots"\n'
+    craft = prepared(make_craft, ("chain",), f"[chain]\nforbid_detection_on_generated = {forbid}\n{stages}")
+    write_filler(craft)
+    write_spots(craft)
+    craft.start()
+    scene = craft.image(rows=32, cols=32, place=(9.0, 47.8))
+    paint(scene, [(250, 5, 5), (150, 5, 5), (150, 5, 5), (250, 5, 5)])
+    craft.fly()
+    assert [one.kind for one in products_of(craft)] == ["geometry"] * found
+    assert craft.daemon.status["counts"]["done_tile"] == 4
+
+
+def write_filler(craft: Any) -> None:
+    """A network that gives a tile back and calls made up what is redder than 200."""
+    nodes = [
+        node("Slice", ["x", "zero", "one", "one"], ["red"]),
+        node("Greater", ["red", "limit"], ["bright"]),
+        node("Cast", ["bright"], ["made_up"], to=1),
+        node("Concat", ["x", "made_up"], ["out"], axis=1),
+    ]
+    constants = {"zero": np.array([0]), "one": np.array([1]), "limit": np.array([200.0], dtype=np.float32)}
+    spec = OutputSpec(name="out", kind="map", unit="1", channels=4)
+    write(craft, "filler", graph(nodes, [4, EDGE, EDGE], constants), task="declouded", output=spec)
 
 
 @pytest.mark.parametrize(
