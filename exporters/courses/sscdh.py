@@ -18,9 +18,31 @@ from ..readers.detection import DetectionSet
 from ..readers.detection_formats import read_detections
 from ..training.course import Described
 from .detection import Augmentation, Fitted, anchors_for, answer_of, batches, evaluate, fit_all, held_back
+from .detection_tiles import cut_tiles
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How the pictures of a set are read: whole, or cut into overlapping tiles where things are small in them."""
+
+    layout: str = "auto"
+    grey_as_rgb: bool = False
+    lenient: bool = False
+    tile_px: int = 0
+    """0 takes pictures whole."""
+    one_class: str = ""
+    """A name under which all classes count as one."""
+
+    def read(self, data: Path, split: str) -> DetectionSet:
+        """Read one split. Raises DatasetError."""
+        found = read_detections(data, split, layout=self.layout, grey_as_rgb=self.grey_as_rgb, lenient=self.lenient)
+        if self.one_class:
+            labels = tuple(np.zeros_like(label) for label in found.labels)
+            found = replace(found, labels=labels, classes=(self.one_class,))
+        return cut_tiles(found, self.tile_px, empty=split != "train") if self.tile_px else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,9 +56,7 @@ class SscdhCourse:
     train: DetectionSet
     held: DetectionSet
     data: Path
-    layout: str
-    grey_as_rgb: bool
-    lenient: bool
+    reading: Reading
     licence: str
     fitted: tuple[Fitted, ...]
     held_fitted: tuple[Fitted, ...]
@@ -88,7 +108,7 @@ class SscdhCourse:
 
     def test(self, network: nn.Module) -> Mapping[str, float]:
         """Scores on the test pictures."""
-        test = self._read("test")
+        test = self.reading.read(self.data, "test")
         return self._score(network, test, tuple(fit_all(test, self.edge_px)))
 
     def tiles(self, split: str) -> Any:
@@ -96,7 +116,7 @@ class SscdhCourse:
         from ..datasets import Chips
         from .detection import letterbox
 
-        fitted = self.fitted if split == "train" else fit_all(self._read(split), self.edge_px)
+        fitted = self.fitted if split == "train" else fit_all(self.reading.read(self.data, split), self.edge_px)
         pixels = np.stack([letterbox(one, self.edge_px)[0] for one in fitted])
         labels = np.full(len(pixels), -1, dtype=np.int64)
         return Chips(f"{self.data.name}/{split}, letterboxed", pixels, labels, self.train.classes)
@@ -113,9 +133,6 @@ class SscdhCourse:
             licence=self.licence,
             notes={"box_loss": self.box_loss, "train_images": len(self.train), "held_images": len(self.held)},
         )
-
-    def _read(self, split: str) -> DetectionSet:
-        return read_detections(self.data, split, layout=self.layout, grey_as_rgb=self.grey_as_rgb, lenient=self.lenient)
 
     def _score(self, network: nn.Module, pictures: DetectionSet, fitted: tuple[Fitted, ...]) -> Mapping[str, float]:
         from ..zoo.sscdh import SSCDH
@@ -145,17 +162,21 @@ def course(
     layout: str = "auto",
     grey_as_rgb: bool = False,
     lenient: bool = False,
+    tile_px: int = 0,
+    one_class: str = "",
     licence: str = "unknown",
 ) -> SscdhCourse:
     """The course on ``data``. What ``box_loss``, ``attention`` and ``head`` are not told is as in ``network``:
     ``wise``, True and ``context`` of SSCDH, ``ciou``, False and ``coupled`` of its baseline ``yolov5n``.
 
     ``wise_momentum`` of Wise-IoU's running mean is 1 - 0.05^(1 / (34 steps)) unless given. Anchors are YOLOv5's where
-    they can serve 98 % of the boxes, otherwise estimated on the training pictures. Raises DatasetError.
+    they can serve 98 % of the boxes, otherwise estimated on the training pictures. ``layout`` to ``one_class``: see
+    ``Reading``. Raises DatasetError.
     """
     from ..zoo.sscdh import ANCHORS_PX
 
-    whole = read_detections(data, "train", layout=layout, grey_as_rgb=grey_as_rgb, lenient=lenient)
+    reading = Reading(layout=layout, grey_as_rgb=grey_as_rgb, lenient=lenient, tile_px=tile_px, one_class=one_class)
+    whole = reading.read(data, "train")
     train, held = held_back(whole, held_frac)
     if not held.count:
         raise DatasetError(f"{data.name}: the {len(held)} pictures held back show no box. Raise held_frac.")
@@ -175,9 +196,7 @@ def course(
         train=train,
         held=held,
         data=data,
-        layout=layout,
-        grey_as_rgb=grey_as_rgb,
-        lenient=lenient,
+        reading=reading,
         licence=licence,
         fitted=fitted,
         held_fitted=tuple(fit_all(held, edge_px)),
