@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -121,6 +121,12 @@ bench-zoo-jspsr: venv-dev ## JSPSR on LiDAR tiles beside cubic upsampling and a 
 
 bench-zoo-ssa-net: venv-dev ## SSA-Net on the LEVIR and WHU samples beside differencing, 3 seeds (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_ssa_net.py --data $(DATA)
+
+bench-zoo-cab-hl: venv-dev ## CAB-HL on IDTReeS and Houston2013 pixels beside a kernel machine (ten minutes of one core)
+	PYTHONPATH=. $(BIN)/python benchmarks/zoo_cab_hl.py --data $(DATA)
+
+bench-zoo-hybrid-segufomer: venv-dev ## Hybrid-SegUFormer on landslides beside U-Net and threshold (ten minutes of one core)
+	PYTHONPATH=. $(BIN)/python benchmarks/zoo_hybrid_segufomer.py --data $(DATA)
 
 fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 	$(BIN)/python benchmarks/fuzz_pipeline.py --minutes $(or $(MINUTES),10)
