@@ -68,7 +68,7 @@ def of_points(point_m: NDArray[np.float64], colour: NDArray[np.float64], opacity
 def of_map(
     pixels: NDArray[np.uint8], height_m: NDArray[np.floating], gsd_m: float, middle_m: tuple[float, float] = (0.0, 0.0)
 ) -> Gaussians:
-    """One Gaussian a pixel of a map, (3, rows, cols), at its height, (rows, cols); as thick as it is wide.
+    """One Gaussian a pixel of a map, (3, rows, cols), at its height, (rows, cols); round, 0.4 px wide.
 
     ``middle_m``: where the map's middle lies. Raises ``DatasetError`` for a height model of another size.
     """
@@ -81,7 +81,7 @@ def of_map(
     mean_m = np.column_stack([x.ravel(), y.ravel(), height_m.ravel()]).astype(np.float64)
     count = len(mean_m)
     colour = pixels.reshape(3, -1).T / 255.0
-    scale_m = np.full((count, 3), 0.5 * gsd_m)
+    scale_m = np.full((count, 3), 0.4 * gsd_m)
     return Gaussians(mean_m, scale_m, np.tile([1.0, 0.0, 0.0, 0.0], (count, 1)), np.full(count, 0.95), colour)
 
 

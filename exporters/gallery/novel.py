@@ -21,6 +21,8 @@ from .splatter import Camera, draw
 HEADINGS_DEG = (0.0, 90.0, 180.0, 270.0)
 FAR = 2.5
 """Distance of the camera in sides of a tile."""
+FINE = 2
+"""Drawn pixels a pixel of the tile: neighbours that overlap on the picture move edges by up to half of one."""
 ROOM = 1.6
 """Side of the drawn picture in sides of a tile."""
 
@@ -29,7 +31,7 @@ def sight_at(tilt_deg: float, heading_deg: float, *, tile_m: float, edge_px: int
     """A camera that sees a tile at about its own scale."""
     distance_m = FAR * tile_m
     return Sight(
-        focal_px=edge_px * FAR,
+        focal_px=FINE * edge_px * FAR,
         height_m=distance_m * math.sin(math.radians(tilt_deg)),
         heading_deg=heading_deg,
         tilt_deg=tilt_deg,
@@ -41,7 +43,7 @@ def drawn_tile(gaussians: Gaussians, sight: Sight, *, tile_m: float, edge_px: in
 
     Where nothing is drawn the mean colour stands.
     """
-    side = math.ceil(ROOM * edge_px)
+    side = math.ceil(FINE * ROOM * edge_px)
     east, north = sight.ahead_m
     camera = Camera(sight.axes(), np.array([-east, -north, sight.height_m]), sight.focal_px, side, side)
     seen = draw(gaussians, camera)
@@ -59,8 +61,9 @@ class NovelViews:
 
     def tiles(self, tilt_deg: float, step_px: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64], float]]:
         """For each place and heading: tile (1, 3, edge, edge), middle (1, 2) in metres, heading."""
-        wide = math.ceil(ROOM * self._edge)
-        for pixels, middle in self._scene.tiles(wide, step_px):
+        margin = math.ceil((ROOM - 1) / 2 * self._edge)
+        wide = self._edge + 2 * margin
+        for pixels, middle in self._scene.tiles(self._edge, step_px, margin):
             for ground, place in zip(pixels, middle, strict=True):
                 cloud = of_map(ground, self._relief(place, wide), self._tile_m / self._edge)
                 for heading in HEADINGS_DEG:
@@ -72,7 +75,8 @@ class NovelViews:
         """Heights over the lower quartile of the window, (side, side)."""
         if self._heights is None:
             return np.zeros((side, side))
-        col, row = ~self._scene.raster.transform * tuple(place)
+        origin = self._scene.raster.transform
+        col, row = (place[0] - origin.c) / origin.a, (place[1] - origin.f) / origin.e
         top, left = round(row - side / 2), round(col - side / 2)
         part = self._heights[top : top + side, left : left + side]
         if not np.isfinite(part).any():

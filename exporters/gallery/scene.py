@@ -34,23 +34,31 @@ class MapScene:
     gsd_m: float
     source_gsd_m: float
 
-    def tiles(self, edge_px: int, step_px: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
-        """Row by row of places: tiles (n, 3, edge, edge), middles (n, 2) in metres; those with holes left out."""
+    def tiles(
+        self, edge_px: int, step_px: int, margin_px: int = 0
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+        """Row by row of places: tiles (n, 3, edge, edge), middles (n, 2) in metres; those with holes left out.
+
+        With ``margin_px`` the windows are wider by that on each side, around the same places.
+        """
         from rasterio.windows import Window
 
-        for top in range(0, self.raster.height - edge_px + 1, step_px):
+        first = -(-margin_px // step_px) * step_px - margin_px
+        edge_px += 2 * margin_px
+        for top in range(first, self.raster.height - edge_px + 1, step_px):
             window = Window(0, top, self.raster.width, edge_px)
             strip = self.raster.read(self.bands, window=window)
             valid = self.raster.dataset_mask(window=window) > 0
             lefts = [
                 left
-                for left in range(0, self.raster.width - edge_px + 1, step_px)
+                for left in range(first, self.raster.width - edge_px + 1, step_px)
                 if valid[:, left : left + edge_px].mean() >= MIN_VALID_FRAC
             ]
             if lefts:
-                half = edge_px / 2
-                middle = [self.raster.transform * (left + half, top + half) for left in lefts]
-                yield np.stack([strip[:, :, left : left + edge_px] for left in lefts]), np.array(middle)
+                place = self.raster.transform  # north up: rows and columns do not mix
+                east = place.c + place.a * (np.array(lefts) + edge_px / 2)
+                middle = np.column_stack([east, np.full(len(lefts), place.f + place.e * (top + edge_px / 2))])
+                yield np.stack([strip[:, :, left : left + edge_px] for left in lefts]), middle
 
 
 @contextmanager
@@ -64,7 +72,6 @@ def open_scene(path: Path, *, gsd_m: float, told: str | None, into: str | None) 
     from rasterio.enums import ColorInterp, Resampling
     from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
     from rasterio.vrt import WarpedVRT
-    from rasterio.warp import calculate_default_transform
 
     try:
         with warnings.catch_warnings():
@@ -76,12 +83,10 @@ def open_scene(path: Path, *, gsd_m: float, told: str | None, into: str | None) 
                 if (crs == LOCAL) != (said == LOCAL):
                     raise DatasetError(f"{path} is in {said}, the gallery in {crs}. Use scenes of one kind of frame.")
                 want = CRS.from_string(_STAND_IN) if crs == LOCAL else CRS.from_string(crs)
-                transform, cols, rows = calculate_default_transform(
-                    have, want, source.width, source.height, *source.bounds, resolution=gsd_m
-                )
-                if cols is None or rows is None or rows * cols > MOST_PX:
+                transform, cols, rows = _grid(source, have, want, gsd_m)
+                if rows * cols > MOST_PX:
                     raise DatasetError(f"{path} is {rows} x {cols} px at {gsd_m} m, too much at once. Cut it.")
-                own_m = calculate_default_transform(have, want, source.width, source.height, *source.bounds)[0].a
+                own_m = _grid(source, have, want, None)[0].a
                 alpha = source.nodata is None and ColorInterp.alpha not in source.colorinterp
                 with WarpedVRT(
                     source, src_crs=have, crs=want, transform=transform, width=cols, height=rows,
@@ -101,6 +106,20 @@ def sha256_of(path: Path) -> str:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def _grid(source: Any, have: Any, want: Any, gsd_m: float | None) -> tuple[Any, int, int]:
+    """Transform, columns and rows of a scene in another frame; ``gsd_m`` None: at its own scale."""
+    from rasterio.warp import calculate_default_transform
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)  # of rasterio's own use of affine
+        transform, cols, rows = calculate_default_transform(
+            have, want, source.width, source.height, *source.bounds, resolution=gsd_m
+        )
+    if cols is None or rows is None:
+        raise DatasetError(f"A scene in {have} cannot be laid out in {want}. Give another --crs.")
+    return transform, int(cols), int(rows)
 
 
 def _frame(path: Path, source: Any, told: str | None) -> tuple[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 KS = (1, 5, 10)
+_NEVER = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def found(
     right = distance_m <= hit_m
     best_right = np.where(right, scores, -np.inf).max(1)
     ranks = 1 + ((scores >= best_right[:, None]) & ~right).sum(1)
-    ranks = np.where(right.any(1), ranks, scores.shape[1] + 1)
+    ranks = np.where(right.any(1), ranks, _NEVER)
     at, one_percent = recalls_of_ranks(ranks.tolist(), scores.shape[1], ks)
     errors = distance_m[np.arange(len(scores)), scores.argmax(1)]
     return Found(at, one_percent, float(np.median(errors)), float(np.mean(1.0 / ranks)))
