@@ -51,13 +51,14 @@ def prove_export(
     progress(f"1/6 fusing and rounding, on {len(test)} tiles (5 to 20 s)")
     as_trained = torch_answers(trained_network(checkpoint), test.pixels)
     output = output_spec(checkpoint, as_trained)
+    notes: tuple[str, ...] = ()
     try:
-        stored, notes = _stored(checkpoint, as_trained, test, settings), ()
+        stored = _stored(checkpoint, as_trained, test, settings)
     except ExportError as error:
         if settings.precision != "fp16" or len(test) < settings.proof_tiles:
             raise
         notes = (f"Its weights are stored as float32; as float16 they fail the proof: {_reason(error)}",)
-        progress(notes[0])
+        progress(*notes)
         settings = replace(settings, precision="fp32")
         stored = _stored(checkpoint, as_trained, test, settings)
     source, answers, rounding = stored

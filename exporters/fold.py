@@ -42,7 +42,7 @@ def fold_scale(network: nn.Module, scale: Sequence[float]) -> nn.Module | None:
 
 
 def _linear(first: Any, bands: int) -> bool:
-    return first.groups == 1 and first.padding_mode == "zeros" and first.in_channels == bands
+    return bool(first.groups == 1 and first.padding_mode == "zeros" and first.in_channels == bands)
 
 
 def with_offset(network: nn.Module, mean: Sequence[float], *, full_scale: float = 255.0) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -26,22 +28,18 @@ def test_folding_changes_no_answer_not_even_at_the_borders(name: str) -> None:
         torch.testing.assert_close(with_offset(folded, MEAN)(tiles), plain, rtol=1e-4, atol=1e-6)
 
 
-class Twice(torch.nn.Module):
-    """Takes its input twice."""
-
-    def __init__(self, first: torch.nn.Module) -> None:
-        super().__init__()
-        self.first = first
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.first(x) + x.mean()
+def takes_its_input_twice(conv: Any) -> Any:
+    graph_of = torch.fx.Graph()
+    tiles = graph_of.placeholder("tiles")
+    graph_of.output(graph_of.call_function(torch.add, (graph_of.call_module("first", (tiles,)), tiles)))
+    return torch.fx.GraphModule({"first": conv}, graph_of)
 
 
 def test_what_is_not_linear_in_its_input_alone_is_left_as_it_is() -> None:
     conv = torch.nn.Conv2d(3, 4, 3, padding=1)
     grouped = torch.nn.Conv2d(3, 3, 3, padding=1, groups=3)
     mirrored = torch.nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
-    traced = [torch.nn.Sequential(grouped), torch.nn.Sequential(mirrored), Twice(conv)]
+    traced = [torch.nn.Sequential(grouped), torch.nn.Sequential(mirrored), takes_its_input_twice(conv)]
     for network in (*traced, torch.nn.Sequential(torch.nn.ReLU(), conv)):
         assert fold_scale(graph.fuse_batch_norms(network), SCALE) is None
     assert fold_scale(conv, SCALE) is None
