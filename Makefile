@@ -113,6 +113,9 @@ bench-zoo-acr: venv-dev ## questions about pictures beside the majority answer, 
 bench-zoo-cm-cr: venv-dev ## CM-CR on two SEN12MS-CR scenes beside do-nothing, by heart, edge size as a graph (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_cm_cr.py --data $(DATA)/cr-sen12mscr-samples
 
+bench-zoo-geo-encoder: venv-dev ## places without GNSS beside a plain head, SIFT and chance, 3 seeds (ten minutes of one core)
+	PYTHONPATH=. $(BIN)/python benchmarks/zoo_geo_encoder.py --data $(DATA)
+
 bench-zoo-sdenet: venv-dev ## SDENet fitted to each hyperspectral scene beside RX, 3 seeds (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_sdenet.py --data $(DATA)/had-hyperspectral-anomaly
 
