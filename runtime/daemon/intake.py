@@ -80,6 +80,7 @@ class Intake:
         except OSError as error:
             raise StoreError(f"{error.filename} cannot be made: {error.strerror}. Check the folder's owner.") from error
         self.ledger.recover(last_slot)
+        self._recut()
         listed = {frame.file for frame in self.ledger.waiting()}
         for path in sorted(self.kept.iterdir()):
             if path.name not in listed:
@@ -211,8 +212,16 @@ class Intake:
         self.ledger.close()
 
     def _grid(self, frame: Waiting) -> TileGrid:
-        size = frame.width_px, frame.height_px
-        return tile_grid(*size, self.edge_px, frame.overlap_px, frame_id=frame.frame_id)
+        size, overlap_px = (frame.width_px, frame.height_px), min(frame.overlap_px, self.edge_px - 1)
+        return tile_grid(*size, self.edge_px, overlap_px, frame_id=frame.frame_id)
+
+    def _recut(self) -> None:
+        """Begin those waiting frames anew that the mission's networks cut otherwise than those of the last run."""
+        for frame in self.ledger.waiting():
+            tile = len(self._grid(frame))
+            if tile != frame.tile:
+                log.warning("frame %s begins anew: it is now cut into %d tiles", frame.frame_id, tile)
+                self.ledger.recut(frame.sha256, tile)
 
     def _windows(self, frame: Waiting, first: int, count: int, reason: str, outcome: str = "shed") -> list[TileOutcome]:
         grid = self._grid(frame)

@@ -95,6 +95,11 @@ class Ledger:
         """Return all frames with tiles left, the oldest first."""
         return [Waiting(*row) for row in self._rows("SELECT * FROM frames ORDER BY arrived")]
 
+    def recut(self, sha256: str, tile: int) -> None:
+        """Begin a frame anew that is cut into another number of tiles than before."""
+        with self._writing():
+            self._db.execute("UPDATE frames SET tile = ?, ended_tile = 0 WHERE sha256 = ?", (tile, sha256))
+
     def claim(self, slot: int, ended: Iterable[tuple[str, int]]) -> None:
         """Note durably how many tiles of each frame (by hash) end in ``slot``."""
         with self._writing():

@@ -264,9 +264,8 @@ def test_what_a_mission_says_of_tasks_is_checked(make_craft: MakeCraft) -> None:
         load_mission(craft.mission)
 
 
-def test_networks_of_small_tiles_fly_beside_those_of_large_ones(make_craft: MakeCraft) -> None:
-    craft = prepared(make_craft, ("colour", "big"))
-    write_colour(craft, accuracy=0.95)
+def write_big(craft: Any) -> None:
+    """The colour network for tiles twice as large."""
     tiles = np.random.default_rng(5).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
     craft.package(
         craft.folder / "packages" / "big",
@@ -277,12 +276,35 @@ def test_networks_of_small_tiles_fly_beside_those_of_large_ones(make_craft: Make
         info=craft.colours.colour_info(32),
         accuracy=0.5,
     )
+
+
+def test_networks_of_small_tiles_fly_beside_those_of_large_ones(make_craft: MakeCraft) -> None:
+    craft = prepared(make_craft, ("colour", "big"))
+    write_colour(craft, accuracy=0.95)
+    write_big(craft)
     craft.start()
     craft.image(rows=64, cols=64, place=(9.0, 47.8))
     craft.fly()
     assert (craft.slot()["model"], craft.slot()["admitted_tile"]) == ("colour", 4)
     assert craft.slot()["energy_j"] == pytest.approx(16e-3)
     assert [one.edge_px for one in products_of(craft)] == [16] * 16
+
+
+def test_a_frame_that_waits_is_cut_anew_where_the_networks_of_the_next_start_are_larger(make_craft: MakeCraft) -> None:
+    craft = prepared(make_craft, ("colour",))
+    write_colour(craft)
+    craft.start()
+    craft.daemon._aboard.orders.paused = True
+    craft.image(rows=64, cols=64, place=(9.0, 47.8))
+    craft.fly()
+    craft.stop()
+    write_big(craft)
+    text = craft.mission.read_text()
+    craft.mission.write_text(text.replace('"colour"', '"big"'))
+    craft.start()
+    craft.fly()
+    counts = craft.daemon.status["counts"]
+    assert (craft.slot()["queued_tile"], counts["done_tile"], counts["failed_tile"]) == (4, 4, 0)
 
 
 @pytest.mark.parametrize(
