@@ -49,7 +49,7 @@ def main() -> None:
     report = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, 1 thread",
-        "command": "python benchmarks/zoo_jspsr.py --data DATA",
+        "command": "python benchmarks/zoo_jspsr.py --data DATA --overfit",
         "recipe": {**RECIPE, "epochs": options.epochs, "steps": 25 * options.epochs, "batch": 8, "edge_px": 48},
         "seeds": options.seeds,
         "runs": runs,
