@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exporters.datasets import Chips
@@ -12,6 +13,8 @@ from exporters.package import ModelPackage, load_package
 
 pytest.importorskip("onnxruntime")
 
+INT8 = "eurosat-mobilenet-v2-int8"
+"""Ships beside the pool, not in it."""
 NAMES = ("eurosat-mobilenet-v3-large", "eurosat-mobilenet-v2", "eurosat-resnet18")
 
 
@@ -20,9 +23,36 @@ def shipped(request: pytest.FixtureRequest, repo: Path) -> ModelPackage:
     return load_package(repo / "deploy" / "packages" / request.param, trust=repo / "deploy" / "keys")
 
 
-def test_all_three_together_are_small_enough_to_ship(repo: Path) -> None:
+def test_all_together_are_small_enough_to_ship(repo: Path) -> None:
     folder = repo / "deploy" / "packages"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 45e6
+
+
+def test_the_int8_form_is_within_a_point_of_the_float_one_and_carries_both_graphs(repo: Path) -> None:
+    from exporters.onnx_cpu import inferrer
+
+    folder, trust = repo / "deploy" / "packages", repo / "deploy" / "keys"
+    int8, plain = (load_package(folder / name, trust=trust) for name in (INT8, "eurosat-mobilenet-v2"))
+    assert (int8.info.id, int8.info.precision, int8.info.network) == (INT8, "int8", plain.info.network)
+    assert [how.target for how in int8.info.quantisation] == ["cpu", "tensorrt"]
+    variant = int8.info.variant_for("tensorrt")
+    assert variant is not None
+    for accuracy in (int8.profile.accuracy, variant.accuracy):
+        assert accuracy.n == plain.profile.accuracy.n == 600
+        assert accuracy.value >= plain.profile.accuracy.value - 0.01
+    assert int8.profile.notes[0].startswith("INT8 is ")
+    for engine in ("cpu", "tensorrt"):
+        golden = int8.golden_for(engine)
+        assert golden.mismatch(inferrer(int8.read_onnx(engine))(golden.tiles)) is None
+
+
+def test_each_is_held_to_1e_5_on_a_cpu_by_tiles_that_it_hesitates_over(shipped: ModelPackage) -> None:
+    golden = shipped.golden_for("cpu")
+    assert golden.tolerance_abs == 1e-5
+    ordered = np.sort(golden.expected, axis=1)
+    ahead = ordered[:, -1] - ordered[:, -2]
+    assert ahead.min() > 2 * shipped.golden.tolerance_abs, "no tile that rounding on a GPU could turn"
+    assert np.median(ahead) < 0.5
 
 
 def test_each_is_signed_proven_and_accurate_enough(shipped: ModelPackage) -> None:
