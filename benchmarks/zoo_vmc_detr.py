@@ -31,6 +31,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 METRICS = ("ap50", "ap50_95", "ap_small", "precision", "recall", "f1")
 LR, WEIGHT_DECAY = 1e-3, 1e-4
+BY_HEART_PX, BY_HEART_TILE_PX = 96, 150
+"""Input of the overfit check, and the tiles that are scaled to it."""
 
 
 def folder(name: str, seed: int) -> Path:
@@ -96,9 +98,9 @@ def overfit(args: argparse.Namespace) -> dict[str, Any]:
     from exporters.zoo.vmc_detr_deploy import Deployed
     from exporters.zoo.vmc_detr_loss import detection_loss
 
-    made = course(args.data, size="edge", seed=0, edge_px=args.edge, tile_px=args.tile)
+    made = course(args.data, size="edge", seed=0, edge_px=BY_HEART_PX, tile_px=BY_HEART_TILE_PX)
     chosen = [one for one in made.fitted if 2 <= len(one.boxes) <= 8][:8]
-    framed = [letterbox(one, args.edge) for one in chosen]
+    framed = [letterbox(one, BY_HEART_PX) for one in chosen]
     views = [(pixels, boxes, one.labels) for one, (pixels, boxes, _) in zip(chosen, framed, strict=True)]
     torch.manual_seed(0)
     network, batch = made.build().train(), as_batch(views)
@@ -122,7 +124,7 @@ def overfit(args: argparse.Namespace) -> dict[str, Any]:
     share = losses[-1] / losses[0]
     return {
         "steps": args.steps,
-        "edge_px": args.edge,
+        "edge_px": BY_HEART_PX,
         "boxes": sum(len(one[1]) for one in views),
         "loss_first": losses[0],
         "loss_last": losses[-1],
@@ -207,7 +209,7 @@ def main() -> int:
     parser.add_argument("--edge", type=int, default=128)
     parser.add_argument("--tile", type=int, default=220, help="of the pictures, scaled to --edge")
     parser.add_argument("--steps", type=int, default=300, help="of the overfit check")
-    parser.add_argument("--tiles", type=int, default=256, help="of the parity check")
+    parser.add_argument("--tiles", type=int, default=64, help="of the parity check")
     parser.add_argument("--runs", nargs="*", default=["vmc_detr:0", "rtdetr_r18:0"], help=f"of {list(VARIANTS)}")
     parser.add_argument("--only", help="one run, as VARIANT:SEED, or counts, overfit or parity; or 'write'")
     args = parser.parse_args()
@@ -222,14 +224,31 @@ def main() -> int:
         return 0
     if args.only != "write":
         for run in [args.only] if args.only else args.runs:
-            name, _, seed = run.rpartition(":")
-            train(name, int(seed), args)
+            train(*parted(run), args)
     if args.only is None:
         for name, make in parts.items():
             cached(name, make)
     if args.only in (None, "write"):
         write(args, list(parts))
     return 0
+
+
+def parted(run: str) -> tuple[str, int]:
+    """Variant and seed of a run written as VARIANT:SEED."""
+    name, _, seed = run.rpartition(":")
+    return name, int(seed)
+
+
+def unfinished(out: Path) -> bool:
+    """Whether a run was stopped before its last epoch; the same command goes on with it."""
+    return not (out / "bench.json").is_file()
+
+
+def stopped(out: Path) -> dict[str, Any]:
+    """What a run that was stopped had come to, on what is held back; its test data was not looked at."""
+    rows = curve(out)
+    kept = ("epoch", "loss", "class", "box", "giou", "denoising", "val_ap50", "val_ap50_95", "epoch_s")
+    return {"run": out.name, "epochs_done": len(rows), "by_epoch": [{key: row[key] for key in kept} for row in rows]}
 
 
 def write(args: argparse.Namespace, parts: list[str]) -> None:
@@ -249,6 +268,8 @@ def write(args: argparse.Namespace, parts: list[str]) -> None:
         **{name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.is_file()},
         "not_measured": [name for name, path in files.items() if not path.is_file()],
         "runs": runs,
+        "runs_stopped": [stopped(path.parent) for path in sorted(OUT.glob("*/curve.csv")) if unfinished(path.parent)],
+        "runs_not_begun": [run for run in args.runs if not (folder(*parted(run)) / "curve.csv").is_file()],
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
