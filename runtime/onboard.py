@@ -25,6 +25,7 @@ from .parts import parts_of, whole_outcomes
 from .pipeline.looking import MADE_UP
 from .records import FloatArray, Product, Tile, TileOutcome, TileRef, UInt8Array
 from .tasks.declouded import Declouder, generated_apart
+from .tasks.terrain import TerrainTask
 
 WORTH_MIN = 1e-9
 """Of a tile whose slot has no worth but was chosen to be worked on all the same."""
@@ -53,6 +54,8 @@ class LoadedNetwork:
     worth: float = 1.0
     """Of a right answer of its task, beside what lies below."""
     keepsakes: Keepsakes = field(default_factory=Keepsakes)
+    knows_missing: bool = False
+    """Whether the graph takes NaN for what is missing; otherwise 0 stands for it."""
 
     @property
     def tile_edge_px(self) -> int:
@@ -95,7 +98,7 @@ class LoadedNetwork:
         refs = [tile.ref for tile in tiles]
         try:
             pixels = np.stack([tile.pixels for tile in tiles])
-            raw = self.engine.infer(pixels if pixels.dtype == np.uint8 else np.nan_to_num(pixels))
+            raw = self.engine.infer(pixels if self.knows_missing or pixels.dtype == np.uint8 else np.nan_to_num(pixels))
             found, outcomes = self.reader.read(refs, raw, view)
         except EngineError as error:
             return None, [TileOutcome(ref, "failed", str(error)) for ref in refs], None
@@ -155,7 +158,8 @@ def _loaded(package: ModelPackage, engine: Engine) -> LoadedNetwork:
     if isinstance(task, Declouder):
         task = task.in_flight()
         return LoadedNetwork(package=task.package, engine=task.engine, reader=task)
-    return LoadedNetwork(package=package, engine=engine, reader=reader_of(task))
+    knows_missing = isinstance(task, TerrainTask)
+    return LoadedNetwork(package=package, engine=engine, reader=reader_of(task), knows_missing=knows_missing)
 
 
 def picture_of(frame: Frame, ref: TileRef) -> UInt8Array | None:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from ..tasks.aligned import AlignedFrame
 from ..tasks.anomaly import AnomalyTask
 from ..tasks.change import REFERENCE, ChangeTask
 from ..tasks.declouded import Declouder, PlacedFrame, declouder
+from ..tasks.terrain import TerrainTask
 from .embeddings import embedding_sink
 from .energy import Joules, open_joules
 from .files import whole_file
@@ -123,6 +124,7 @@ _SUFFIXES = {"image": ".tif", "mask": ".tif", "map": ".tif", "embedding": ".npy"
 TASKS_BY_NAME: Mapping[tuple[str, str], Callable[..., SceneTask]] = {
     ("map", "anomaly"): AnomalyTask,
     ("map", "declouded"): declouder,
+    ("map", "terrain"): TerrainTask,
     ("mask", "change"): ChangeTask,
 }
 """What makes products of a kind of output where the package's task asks for more."""
@@ -199,6 +201,12 @@ class SceneJob:
     aligned: AlignedFrame | PlacedFrame | None = None
     """What tiles are cut from, where that is not the frame itself."""
 
+    @property
+    def cutting(self) -> Cutting:
+        """How the scene is cut; a task that knows missing values for itself is handed them."""
+        cutting = self.options.cutting
+        return replace(cutting, fill=self.task.fill) if isinstance(self.task, TerrainTask) else cutting
+
     def write(self, target: Path) -> SceneResult:
         """Write the output, and the STAC item and the preview once it is there."""
         joules = open_joules(self.options.meter, self.task.package, self.options.cutting.batch)
@@ -207,7 +215,7 @@ class SceneJob:
         with self._sink(target) as sink:
             tally = run_scene(
                 self._cut_from,
-                *(self.task.package, self.task.engine, sink, self.options.cutting, self.progress),
+                *(self.task.package, self.task.engine, sink, self.cutting, self.progress),
                 note=_note_of(sink),
                 admit=self.admit,
                 energy=joules,
@@ -305,7 +313,7 @@ class SceneJob:
                 **({"beside": beside} if beside else {}),
                 **stream,
             },
-            "cut": {"edge_px": package.info.input.tile_edge_px, **self.options.cutting.as_table()},
+            "cut": {"edge_px": package.info.input.tile_edge_px, **self.cutting.as_table()},
             "warning": self._doubt(),
             "geometry": geometry,
             "tiles": {

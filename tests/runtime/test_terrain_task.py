@@ -22,6 +22,7 @@ from runtime.answers import View, When, reader_of  # noqa: E402
 from runtime.errors import EngineError  # noqa: E402
 from runtime.frames import parse_beside  # noqa: E402
 from runtime.infer import infer_scenes  # noqa: E402
+from runtime.onboard import load_networks  # noqa: E402
 from runtime.records import FloatArray, TileRef  # noqa: E402
 from runtime.tasks.terrain import TerrainTask  # noqa: E402
 
@@ -80,9 +81,7 @@ def test_a_surface_and_a_picture_become_terrain_in_metres(
     picture = np.random.default_rng(0).integers(0, 256, (3, 40, 50)).astype(np.uint8)
     ortho = write_tiff("ortho.tif", picture, descriptions=("red", "green", "blue"))
     dem = write_tiff("dem.tif", heights, nodata=-9999.0)
-    (done,) = infer_scenes(
-        package, [ortho], tmp_path / "out", overlap_px=4, beside=[parse_beside(f"dem={dem}")], fill=float("nan")
-    ).scenes
+    (done,) = infer_scenes(package, [ortho], tmp_path / "out", overlap_px=4, beside=[parse_beside(f"dem={dem}")]).scenes
     assert (done.error, done.failed) == ("", {})
     with rasterio.open(str(done.output)) as made:
         values = made.read(1)
@@ -97,6 +96,12 @@ def test_a_scene_without_heights_is_refused(package: ModelPackage, write_tiff: W
     ortho = write_tiff("ortho.tif", np.zeros((3, 40, 50), dtype=np.uint8), descriptions=("red", "green", "blue"))
     (done,) = infer_scenes(package, [ortho], tmp_path / "out").scenes
     assert "has no band dem" in done.error
+
+
+def test_a_network_in_flight_is_handed_missing_heights_as_such(package: ModelPackage) -> None:
+    network = load_networks({"terrain": package})["terrain"]
+    assert network.knows_missing
+    network.engine.close()
 
 
 class Echo:
