@@ -1,7 +1,7 @@
 """How the geo-localisation encoder is trained: pairs of one place by InfoNCE.
 
-``geo_encoder:course`` takes a folder of two surveys (UAV profile: one encoder for both views), or one of ground and
-aerial pictures. Settings that differ from the paper are decisions D18 to D21 of ``docs/zoo/geo_encoder.md``.
+Takes a folder of two surveys (UAV profile: one encoder for both views), or one of ground and
+aerial pictures. Settings that differ from the paper are decisions D18 to D21 of ``docs/zoo/geo-encoder.md``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ class SurveyCourse(_Course):
         ways = [found(*self._compare(network, asked, known, turned=way), 0.1).as_table() for way in (False, True)]
         plain = {key: float(np.mean([way[key] for way in ways])) for key in ways[0]}
         dense = found(*self.dense(network), 10.0).as_table()
-        return {**shares(plain), **{f"dense_{key}": value for key, value in shares(dense).items()}}
+        counted = {"n": float(len(ways) * len(asked))}
+        return {**shares(plain), **counted, **{f"dense_{key}": value for key, value in shares(dense).items()}}
 
     def dense(self, network: nn.Module) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Scores and distances of 100 places of the test area, anywhere, among all tiles of a dense gallery."""

@@ -2,7 +2,7 @@
 Synthesis"): one view's encoder, a picture in, a unit vector out; pictures of one place have vectors that are near.
 
 The backbone is DINOv2 (layer names are those of its released weights) or, where none are at hand, a small convolutional
-one. The head is the paper's mixer (equations 7 to 11). Decisions D2 to D6 are in ``docs/zoo/geo_encoder.md``.
+one. The head is the paper's mixer (equations 7 to 11). Decisions D2 to D6 are in ``docs/zoo/geo-encoder.md``.
 """
 
 from __future__ import annotations
