@@ -32,12 +32,13 @@ def figure(value: float, unit: str, bar: float | None, *, at_most: bool = False,
 
 
 def alternate_s(sides: dict[str, Callable[[Any], Any]], tiles: Any, runs: int = RUNS) -> dict[str, float]:
-    """Median CPU seconds of each side, run in turn."""
+    """Median CPU seconds of each side, run in turn, each turn in an order of its own: who follows whom matters."""
     samples: dict[str, list[float]] = {name: [] for name in sides}
+    order = np.random.default_rng(0)
     for number in range(runs + 5):
-        for name, infer in sides.items():
+        for name in order.permutation(list(sides)):
             begin_s = time.process_time()
-            infer(tiles)
+            sides[name](tiles)
             if number >= 5:
                 samples[name].append(time.process_time() - begin_s)
     return {name: float(np.median(found)) for name, found in samples.items()}
@@ -78,7 +79,10 @@ def int8_figures(tiles: Any, train: Any, test: Any) -> dict[str, Any]:
 
 
 def graph_figures(tiles: Any) -> dict[str, Any]:
-    """Our graph against a plain ``torch.onnx.export`` of the same network, both under ONNX Runtime."""
+    """Our graph against a plain ``torch.onnx.export`` of the same network, both under ONNX Runtime.
+
+    The plain one runs twice, under two names: what these two differ by is noise.
+    """
     import torch
 
     from exporters.checkpoint import Checkpoint
@@ -105,8 +109,10 @@ def graph_figures(tiles: Any) -> dict[str, Any]:
         ours = onnx_of(deployed_network(checkpoint, "float16"), checkpoint, ExportSettings())
         source = with_normalisation(checkpoint.build(), checkpoint.mean, checkpoint.std)
         plain = trace(source, edge_px=64, bands=3).SerializeToString()
-        taken = alternate_s({"ours": inferrer(ours), "plain": inferrer(plain)}, tiles, runs=100)
+        sides = {"ours": inferrer(ours), "plain": inferrer(plain), "again": inferrer(plain)}
+        taken = alternate_s(sides, tiles, runs=60)
         speed = taken["plain"] / taken["ours"]
+        figures[f"graph_speed_noise_{name}_b{BATCH}"] = figure(taken["plain"] / taken["again"], "x plain", None)
         peer = {"name": "torch.onnx.export", "value": 1.0}
         figures[f"graph_speed_{name}_b{BATCH}"] = figure(speed, "x plain", 1.0, peer=peer)
     return figures
@@ -149,7 +155,7 @@ def flip_figures(test: Any, flips: int) -> dict[str, Any]:
         "flips_that_change_a_golden_top1": figure(report.golden_changed, "flips", None),
         "flips_caught_of_those": figure(report.caught_of_golden_frac, "share", 0.99),
         "flips_that_change_a_top1_of_200_other_tiles": figure(report.harmful, "flips", None),
-        "flips_caught_of_those_by_golden_tiles": figure(report.caught_of_harmful_frac, "share", None),
+        "flips_caught_of_those_by_golden_tiles": figure(report.caught_of_harmful_frac, "share", 0.99),
     }
 
 

@@ -24,6 +24,7 @@ def test_golden_tiles_catch_what_changes_an_answer_after_the_hash_was_checked(re
     assert report.flips == 60
     assert report.golden_changed > 0
     assert report.caught_of_golden_frac == 1.0
+    assert report.harmful_caught == report.harmful, "also those that change a top-1 elsewhere"
     assert report.caught >= report.golden_caught
 
 
