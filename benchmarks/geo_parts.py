@@ -43,9 +43,7 @@ def _matched(made: SurveyCourse, features: str) -> dict[str, float | None]:
         "r1": float(np.mean([np.mean(errors < right_m) for errors in plain])),
         "found_frac": float(np.mean(np.isfinite(dense))),
         "dense_r1": float(np.mean(dense <= HIT_M)),
-        "dense_median_m_of_found": float(np.median(dense[np.isfinite(dense)]))
-        if np.isfinite(dense).any()
-        else None,
+        "dense_median_m_of_found": float(np.median(dense[np.isfinite(dense)])) if np.isfinite(dense).any() else None,
     }
 
 

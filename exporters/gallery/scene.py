@@ -46,7 +46,7 @@ class MapScene:
         first = -(-margin_px // step_px) * step_px - margin_px
         edge_px += 2 * margin_px
         for top in range(first, self.raster.height - edge_px + 1, step_px):
-            window = Window(0, top, self.raster.width, edge_px)
+            window = Window(0, top, self.raster.width, edge_px)  # pyright: ignore[reportCallIssue]
             strip = self.raster.read(self.bands, window=window)
             valid = self.raster.dataset_mask(window=window) > 0
             lefts = [

@@ -67,7 +67,7 @@ def chance(distance_m: NDArray[np.floating], hit_m: float, ks: Sequence[int] = K
     wanted = sorted({*ks, math.ceil(gallery / 100)})
     share = {k: 100.0 * float(np.mean([1.0 - _miss(int(r), gallery, k) for r in right])) for k in wanted}
     ranks = np.arange(1, gallery + 1)
-    reciprocal = [np.mean([1.0 - _miss(int(r), gallery, int(k)) for r in right]) for k in ranks]
+    reciprocal = [float(np.mean([1.0 - _miss(int(r), gallery, int(k)) for r in right])) for k in ranks]
     mrr = float(np.sum(np.diff([0.0, *reciprocal]) / ranks))
     return Found({k: share[k] for k in ks}, share[math.ceil(gallery / 100)], float(np.median(distance_m)), mrr)
 

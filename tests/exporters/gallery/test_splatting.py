@@ -179,6 +179,7 @@ def test_without_the_extra_a_reconstruction_says_how_to_get_it(tmp_path: Path) -
         reconstruct(tmp_path, tmp_path / "work")
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.skipif(find_spec("pycolmap") is None, reason="needs the extra splat")
 def test_pictures_of_one_square_are_placed(tmp_path: Path) -> None:
     import rasterio
