@@ -205,6 +205,51 @@ def classifier_effect(eurosat: Path, checkpoint: Path) -> dict[str, Any]:
     }
 
 
+def detector_effect(cars: Path, detector: Path, checkpoint: Path, most: int = 200) -> dict[str, Any]:
+    """AP50 of a vehicle detector on test tiles of 256 px, each with a vehicle: clear, hazed, dehazed; three draws.
+
+    ``detector`` is a checkpoint of SSCDH learned on clear training tiles of the same set.
+    """
+    from dataclasses import replace
+
+    from exporters.checkpoint import load_checkpoint
+    from exporters.courses.detection import answer_of, evaluate, fit_all
+    from exporters.courses.sscdh import Reading
+    from exporters.metrics.haze_effect import haze_effect
+    from exporters.readers.haze import add_haze_to_all
+    from exporters.zoo.sscdh import SSCDH
+    from exporters.zoo.sscdh_decode import Deployed
+
+    stored = load_checkpoint(detector)
+    network, edge = stored.build(), stored.edge_px
+    assert isinstance(network, SSCDH)
+    answer = answer_of(Deployed(network, edge).eval())
+    whole = Reading(tile_px=edge, one_class="vehicle").read(cars, "test")
+    square = [place for place in range(len(whole)) if whole.pixels(place).shape[1:] == (edge, edge)]
+    shown = [place for place in square if len(whole.boxes[place])][:most]
+    tiles = whole.take(np.array(shown), f"{whole.name}, with a vehicle")
+    clear = np.stack([tiles.pixels(place) for place in range(len(tiles))])
+
+    def ap50(pixels: Any) -> float:
+        seen = replace(tiles, images=tuple(pixels))
+        return evaluate(answer, seen, fit_all(seen, edge), edge_px=edge).ap50
+
+    restore = chip_restorer(checkpoint)
+    effects = [
+        haze_effect(clear, haze=lambda pixels, seed=seed: add_haze_to_all(pixels, seed), dehaze=restore, score=ap50)
+        for seed in HAZE_SEEDS
+    ]
+    keys = ("clear", "hazed", "dehazed", "clear_dehazed", "recovered_frac")
+    return {
+        "tiles": len(tiles),
+        "vehicles": int(sum(len(boxes) for boxes in tiles.boxes)),
+        "haze_seeds": list(HAZE_SEEDS),
+        "detector": recipe_of(detector),
+        "bar_half_recovered": bool(mean(effect.recovered_frac for effect in effects)["value"] >= 0.5),
+        **{key: mean(getattr(effect, key) for effect in effects) for key in keys},
+    }
+
+
 def recipe_of(checkpoint: Path) -> Any:
     """How those weights came to be."""
     from exporters.checkpoint import load_checkpoint
@@ -315,6 +360,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
         "speed": speed,
         "eurosat": lambda: quality_on_chips(eurosat, options.dehazer),
         "classifier": lambda: classifier_effect(eurosat, options.dehazer),
+        "detector": lambda: detector_effect(options.data / "aerial-cars", options.detector, options.dehazer),
         "ablations": lambda: ablations(rice, options.work, options.ablation_seeds),
     }
 
@@ -328,6 +374,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=REPO / "build/fit/zoo-dwtma-net")
     parser.add_argument("--dehazer", type=Path, default=REPO / "build/fit/dwtma-net-eurosat/best.pt")
+    parser.add_argument("--detector", type=Path, default=REPO / "build/fit/sscdh-vehicles/best.pt")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--ablation-seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", help="parts to measure")
