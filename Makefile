@@ -65,7 +65,7 @@ fit: venv-dev ## train the pool's three networks on EuroSAT as they ship (about 
 	$(BIN)/subsolar fit mobilenet_v3_large --data $(EUROSAT) --epochs 48 --lr 0.004 --seed 7 --teacher build/fit/resnet18/best.pt
 
 zoo-table: venv-dev ## docs/zoo.md: every system counted, scored, packaged (TIME=--time times the packages anew)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_table.py $(TIME)
+	$(BIN)/python benchmarks/zoo_table.py $(TIME)
 
 pool: venv ## rewrite the built-in pool from the shipped packages' measured profiles
 	$(BIN)/python benchmarks/make_pool.py
@@ -85,7 +85,7 @@ bench-export: venv-dev ## INT8, graph and load speed, flipped bits of the packag
 	$(BIN)/python benchmarks/export.py --data $(EUROSAT)
 
 bench-zoo-dwtma-net: venv-dev ## the dehazer: gains on RICE1, ablations, what it is worth to a classifier (DATA=folder)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_dwtma_net.py --data $(DATA)
+	$(BIN)/python benchmarks/zoo_dwtma_net.py --data $(DATA)
 
 fit-dehaze: venv-dev ## train the dehazer that ships, on EuroSAT under synthetic haze (a quarter of an hour)
 	$(BIN)/subsolar fit dwtma_net --size edge --data $(EUROSAT) --out build/fit/dwtma-net-eurosat --epochs 6 \
@@ -105,31 +105,31 @@ bench-zoo-vmc-detr: venv-dev ## VMC-DETR on aircraft beside RT-DETR-R18, by hear
 	$(BIN)/python benchmarks/zoo_vmc_detr.py --data $(DATA)/gdit-aerial-airport
 
 bench-zoo-acf: venv-dev ## text-image retrieval beside a dual encoder and chance, 3 seeds (ten minutes of one core)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_acf.py --data $(DATA)/rsicd-text-image-subset
+	$(BIN)/python benchmarks/zoo_acf.py --data $(DATA)/rsicd-text-image-subset
 
 bench-zoo-acr: venv-dev ## questions about pictures beside the majority answer, 3 seeds (ten minutes of one core)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_acr.py --data $(DATA)/vqa-rsvqa-samples/lr
+	$(BIN)/python benchmarks/zoo_acr.py --data $(DATA)/vqa-rsvqa-samples/lr
 
 bench-zoo-cm-cr: venv-dev ## CM-CR on two SEN12MS-CR scenes beside do-nothing, by heart, edge size as a graph (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_cm_cr.py --data $(DATA)/cr-sen12mscr-samples
 
 bench-zoo-geo-encoder: venv-dev ## places without GNSS beside a plain head, SIFT and chance, 3 seeds (ten minutes of one core)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_geo_encoder.py --data $(DATA)
+	$(BIN)/python benchmarks/zoo_geo_encoder.py --data $(DATA)
 
 bench-zoo-sdenet: venv-dev ## SDENet fitted to each hyperspectral scene beside RX, 3 seeds (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_sdenet.py --data $(DATA)/had-hyperspectral-anomaly
 
 bench-zoo-jspsr: venv-dev ## JSPSR on LiDAR tiles beside cubic upsampling and a ground filter, 3 seeds (eight minutes of one core)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_jspsr.py --data $(DATA) --overfit
+	$(BIN)/python benchmarks/zoo_jspsr.py --data $(DATA) --overfit
 
 bench-zoo-ssa-net: venv-dev ## SSA-Net on the LEVIR and WHU samples beside differencing, 3 seeds (ten minutes of one core)
 	$(BIN)/python benchmarks/zoo_ssa_net.py --data $(DATA)
 
 bench-zoo-cab-hl: venv-dev ## CAB-HL on IDTReeS and Houston2013 pixels beside a kernel machine (ten minutes of one core)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_cab_hl.py --data $(DATA)
+	$(BIN)/python benchmarks/zoo_cab_hl.py --data $(DATA)
 
 bench-zoo-hybrid-segufomer: venv-dev ## Hybrid-SegUFormer on landslides beside U-Net and threshold (ten minutes of one core)
-	PYTHONPATH=. $(BIN)/python benchmarks/zoo_hybrid_segufomer.py --data $(DATA)
+	$(BIN)/python benchmarks/zoo_hybrid_segufomer.py --data $(DATA)
 
 fuzz-pipeline: venv-dev ## broken rasters for MINUTES (10)
 	$(BIN)/python benchmarks/fuzz_pipeline.py --minutes $(or $(MINUTES),10)
@@ -162,7 +162,7 @@ sbom: venv-dev ## what an installation consists of, and under which licences
 	$(BIN)/python benchmarks/sbom.py
 
 bench-report: venv-dev ## size, speed and first picture of the mission replay, and 30 orbit-days a minute
-	PYTHONPATH=. $(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/report.py
 
 screenshot: replay ## docs/replay.png: the top of the report of `make replay`, in a headless Chromium
 	$(BIN)/python benchmarks/screenshot.py $(OUT)/report.html docs/replay.png
