@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from .hyperspectral import _read_matlab as read_arrays
-from .hyperspectral import read_cube
+from .hyperspectral import read_cube, read_matlab
 
 Float32Array = NDArray[np.float32]
 Int64Array = NDArray[np.int64]
@@ -214,7 +213,7 @@ def _read_houston(folder: Path, split: str) -> LandCoverSet:
 def _variable(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise DatasetError(f"{path} is missing. Both sensors and the labels are needed; fetch the set again.")
-    return next(iter(read_arrays(path).values()))
+    return next(iter(read_matlab(path).values()))
 
 
 def _fields_of(lidar: NDArray[Any], windows: NDArray[Any], truth: Int64Array) -> Int64Array:

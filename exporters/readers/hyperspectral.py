@@ -50,7 +50,7 @@ def read_cube(path: Path) -> Cube:
     if not path.is_file():
         raise DatasetError(f"There is no cube at {path}. Give a .mat, .npy, ENVI or GeoTIFF file.")
     if path.suffix == ".mat":
-        cube, anomalies = _choose(path, _read_matlab(path))
+        cube, anomalies = _choose(path, read_matlab(path))
     elif path.suffix == ".npy":
         cube, anomalies = _read_numpy(path), None
     else:
@@ -160,7 +160,8 @@ def _choose(path: Path, variables: Mapping[str, Array]) -> tuple[Array, Array | 
     return np.moveaxis(cube, -1, 0), maps[0] if maps else None
 
 
-def _read_matlab(path: Path) -> dict[str, Array]:
+def read_matlab(path: Path) -> dict[str, Array]:
+    """The numeric arrays of a MATLAB 5, 7 or 7.3 file by name. Raises ``DatasetError``."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTE)
     if head[:6] == b"MATLAB" and b"7.3 MAT-file" in head[:32]:
