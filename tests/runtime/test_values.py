@@ -100,7 +100,7 @@ def test_a_map_is_a_float_cog_with_its_unit_and_nan_where_the_scene_has_nothing(
 ) -> None:
     import rasterio
 
-    package = float_package(tmp_path, OutputSpec(name="out", kind="map", unit="m"), task="terrain")
+    package = float_package(tmp_path, OutputSpec(name="out", kind="map", unit="m"), task="surface")
     scene = heights(40, 50)
     scene[:, 20:24, 5:9] = -9999
     path = write_tiff("dem.tif", scene, nodata=-9999, descriptions=RGB)
@@ -108,7 +108,7 @@ def test_a_map_is_a_float_cog_with_its_unit_and_nan_where_the_scene_has_nothing(
     assert done.error == ""
     with rasterio.open(str(done.output)) as made:
         values = made.read(1)
-        assert (made.dtypes, made.units, made.descriptions) == (("float32",), ("m",), ("terrain",))
+        assert (made.dtypes, made.units, made.descriptions) == (("float32",), ("m",), ("surface",))
         assert np.isnan(made.nodata)
         assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     assert np.isnan(values[20:24, 5:9]).all()
@@ -140,7 +140,7 @@ def test_stored_integers_come_as_physical_values_by_the_files_scale(write_tiff: 
 def test_a_package_gets_tiles_of_its_own_type_and_prefilters_need_a_range(
     write_tiff: WriteTiff, tmp_path: Path
 ) -> None:
-    package = float_package(tmp_path, OutputSpec(name="out", kind="map", unit=""), task="terrain")
+    package = float_package(tmp_path, OutputSpec(name="out", kind="map", unit=""), task="surface")
     path = write_tiff("dem.tif", heights(32, 32), descriptions=RGB)
     (refused,) = infer_scenes(package, [path], tmp_path / "a", skip={"dark": 0.5}).scenes
     assert "Give its value range" in refused.error
@@ -153,7 +153,7 @@ def test_a_cube_with_the_wrong_number_of_bands_is_refused_and_one_with_the_right
 ) -> None:
     bands = tuple(f"band_{number}" for number in range(1, 370))
     plots = sorted((data_dir / "hsi-lidar-idtrees" / "hsi").glob("*.tif"))[:2]
-    package = float_package(tmp_path, OutputSpec(name="out", kind="map"), task="terrain", bands=bands)
+    package = float_package(tmp_path, OutputSpec(name="out", kind="map"), task="surface", bands=bands)
     (done,) = infer_scenes(package, plots[:1], tmp_path / "out").scenes
     assert (done.error, done.done) == ("", 4)
     small = write_tiff("small.tif", heights(20, 20, bands=64))
@@ -573,7 +573,7 @@ def test_real_optics_and_radar_of_one_place_become_one_map(data_dir: Path, tmp_p
     package = float_package(
         tmp_path,
         OutputSpec(name="out", kind="map", unit="1"),
-        task="terrain",
+        task="surface",
         bands=(*names, "vv", "sar_vh"),
         edge_px=64,
     )
