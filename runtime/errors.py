@@ -11,6 +11,10 @@ class MissionError(SubsolarError):
     """A mission, scenario or command asks for something that does not exist or does not fit together."""
 
 
+class NoDaemonError(MissionError):
+    """No daemon can be asked; unlike other mission errors, what was asked for is right, and the exit code is 1."""
+
+
 class RunStopped(SubsolarError):  # noqa: N818 - no error: the user asked for it
     """The user ended a run; what was finished is kept, and the message says where."""
 

@@ -11,7 +11,7 @@ from exporters.errors import ExporterError
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError, ScenarioError
 
-from ..errors import MissionError, SubsolarError
+from ..errors import MissionError, NoDaemonError, SubsolarError
 from .common import cli
 
 EXTRAS = {
@@ -35,6 +35,8 @@ def main() -> None:
         code = 2
     except click.exceptions.Exit as leave:
         code = leave.exit_code
+    except NoDaemonError as problem:
+        code = refuse(problem, 1)
     except (ScenarioError, MissionError, PolicyError) as problem:
         code = refuse(problem, 2)
     except (SubsolarError, PowerSimError, ExporterError) as problem:

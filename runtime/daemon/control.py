@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissionError
+from ..errors import MissionError, NoDaemonError
 from ..store import ProductStore
 
 MAX_REQUEST_BYTE = 65_536
@@ -122,7 +122,7 @@ class ControlServer:
 
 
 def ask(path: Path, request: Mapping[str, Any], timeout_s: float = REPLY_S) -> dict[str, Any]:
-    """Send one request to a daemon; ``MissionError`` where none answers or it refuses."""
+    """Send one request to a daemon; ``NoDaemonError`` where none answers, ``MissionError`` where it refuses."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
@@ -132,11 +132,11 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float = REPLY_S) -> d
                 stream.flush()
                 answer = json.loads(stream.readline())
     except PermissionError as error:
-        raise MissionError(f"you may not use {path}: ask for membership of its group, or use sudo.") from error
+        raise NoDaemonError(f"you may not use {path}: ask for membership of its group, or use sudo.") from error
     except (OSError, ValueError) as error:
-        raise MissionError(f"no daemon answers at {path} ({error}). Start one: subsolar run MISSION.toml") from error
+        raise NoDaemonError(f"no daemon answers at {path} ({error}). Start one: subsolar run MISSION.toml") from error
     if not isinstance(answer, dict):
-        raise MissionError(f"{path} answers {answer!r:.60}. It is not a subsolar daemon.")
+        raise NoDaemonError(f"{path} answers {answer!r:.60}. It is not a subsolar daemon.")
     if "error" in answer:
         raise MissionError(str(answer["error"]))
     return answer

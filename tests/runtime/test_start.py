@@ -34,3 +34,9 @@ def test_a_mission_that_cannot_fly_is_not_said_to_fly(tmp_path: Path) -> None:
     assert ended.returncode in (1, 2)
     assert "flying" not in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_where_no_daemon_answers_the_usage_was_right(tmp_path: Path) -> None:
+    ended = run("-m", "runtime", "status", "--socket", str(tmp_path / "no.sock"))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("subsolar: no daemon answers at ")
