@@ -7,13 +7,11 @@ products, so that an object that several tiles show is one product.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-
-from exporters.package import ModelPackage
 
 from .errors import EngineError
 from .georeference import Georeference, outlines
@@ -21,7 +19,7 @@ from .georeference.place import corners_of
 from .georeference.rings import Float64Array
 from .records import FloatArray, Footprint, Product, TileOutcome, TileRef
 from .tasks import Boxes, Classifier, Detector, ImageTask, product_id, suppress
-from .tasks.answer import product_of
+from .tasks.answer import by_frame, product_of, tile_products
 from .tasks.detect import box_id
 
 
@@ -79,8 +77,11 @@ class LabelReader:
         """See ``Reader.products``."""
         found = [one for part in findings for one in part]
         classes, package = self.task.package.info.classes, self.task.package
-        labels = [(ref, classes[class_id], score) for ref, class_id, score in found]
-        return _tile_products(package, labels, "label", self.task.class_value, view, when)
+        labels = [
+            (ref, product_id(ref, package.sha256, when.slot), classes[class_id], score)
+            for ref, class_id, score in found
+        ]
+        return tile_products(package, labels, kind="label", class_value=self.task.class_value, view=view, when=when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,13 @@ class MaskReader:
 
     def products(self, findings: Sequence[list[tuple[TileRef, str, float]]], view: ViewOf, when: When) -> list[Product]:
         """See ``Reader.products``. The tile's true class says nothing about a picture."""
-        labels = [(replace(ref, truth=None), label, score) for part in findings for ref, label, score in part]
         package = self.task.package
-        return _tile_products(package, labels, package.info.output.kind, {}, view, when)
+        labels = [
+            (replace(ref, truth=None), product_id(ref, package.sha256, when.slot), label, score)
+            for part in findings
+            for ref, label, score in part
+        ]
+        return tile_products(package, labels, kind=package.info.output.kind, class_value={}, view=view, when=when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class BoxReader:
         """See ``Reader.read``: boxes by frame."""
         found: dict[str, Boxes] = {}
         ended: dict[TileRef, TileOutcome] = {}
-        for frame_id, rows in _by_frame(refs).items():
+        for frame_id, rows in by_frame(refs).items():
             one, part = view(frame_id), [refs[row] for row in rows]
             found[frame_id], outcomes = self.task.decode(part, _rows(raw, rows, refs), one.width_px, one.height_px)
             ended.update(zip(part, outcomes, strict=True))
@@ -194,50 +199,6 @@ def places_of(view: View, sides_px: Float64Array) -> list[Footprint | None]:
     if view.georeference is None:
         return [None] * len(sides_px)
     return list(outlines(view.georeference, corners_of(sides_px)))
-
-
-def _tile_products(
-    package: ModelPackage,
-    labels: Sequence[tuple[TileRef, str, float]],
-    kind: str,
-    class_value: Mapping[str, float],
-    view: ViewOf,
-    when: When,
-) -> list[Product]:
-    places = tile_places([ref for ref, _, _ in labels], view)
-    return [
-        product_of(
-            package,
-            ref,
-            product_id=product_id(ref, package.sha256, when.slot),
-            kind=kind,
-            label=label,
-            score=score,
-            class_value=class_value.get(label, 1.0),
-            slot=when.slot,
-            captured_unix_s=when.captured_unix_s,
-            place=place,
-        )
-        for (ref, label, score), place in zip(labels, places, strict=True)
-    ]
-
-
-def tile_places(refs: Sequence[TileRef], view: ViewOf) -> list[Footprint | None]:
-    """Ground polygons of tiles of any frames; ``None`` where a frame has no place."""
-    places: list[Footprint | None] = [None] * len(refs)
-    for frame_id, rows in _by_frame(refs).items():
-        part = [refs[row] for row in rows]
-        sides = np.array([(r.row_px, r.col_px, r.row_px + r.edge_px, r.col_px + r.edge_px) for r in part], np.float64)
-        for row, place in zip(rows, places_of(view(frame_id), sides), strict=True):
-            places[row] = place
-    return places
-
-
-def _by_frame(refs: Sequence[TileRef]) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
-    for row, ref in enumerate(refs):
-        rows.setdefault(ref.frame_id, []).append(row)
-    return rows
 
 
 def _rows(raw: FloatArray, rows: list[int], refs: Sequence[TileRef]) -> FloatArray:

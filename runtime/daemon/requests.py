@@ -20,11 +20,12 @@ import numpy as np
 from exporters.package import ModelPackage
 from power_sim.slot import SlotState
 
-from ..answers import ViewOf, tile_places
+from ..answers import ViewOf
 from ..errors import EngineError, MissionError, StoreError
 from ..onboard import LoadedNetwork, plain
 from ..records import Product
 from ..store import ProductStore
+from ..tasks.answer import tile_places
 from ..tasks.ask import ANSWER, Asker, serve_ask
 from ..tasks.request import MOST_BYTE, UplinkRequest
 from ..tasks.search import TEXT, Searcher, serve_search

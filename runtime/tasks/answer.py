@@ -61,25 +61,42 @@ def tile_products(
     when: When,
 ) -> list[Product]:
     """One product for each tile, identity, label and score of ``found``, where its tile lies."""
-    products = []
-    for ref, identity, label, score in found:
-        georeference = view(ref.frame_id).georeference
-        box = Box(ref.row_px, ref.col_px, ref.edge_px, ref.edge_px)
-        products.append(
-            product_of(
-                package,
-                ref,
-                product_id=identity,
-                kind=kind,
-                label=label,
-                score=score,
-                class_value=class_value.get(label, 1.0),
-                slot=when.slot,
-                captured_unix_s=when.captured_unix_s,
-                place=None if georeference is None else footprints(georeference, [box])[0],
-            )
+    places = tile_places([ref for ref, *_ in found], view)
+    return [
+        product_of(
+            package,
+            ref,
+            product_id=identity,
+            kind=kind,
+            label=label,
+            score=score,
+            class_value=class_value.get(label, 1.0),
+            slot=when.slot,
+            captured_unix_s=when.captured_unix_s,
+            place=place,
         )
-    return products
+        for (ref, identity, label, score), place in zip(found, places, strict=True)
+    ]
+
+
+def tile_places(refs: Sequence[TileRef], view: ViewOf) -> list[Footprint | None]:
+    """Ground polygons of tiles of any frames; ``None`` where a frame has no place."""
+    places: list[Footprint | None] = [None] * len(refs)
+    for frame_id, rows in by_frame(refs).items():
+        if (georeference := view(frame_id).georeference) is None:
+            continue
+        boxes = [Box(refs[row].row_px, refs[row].col_px, refs[row].edge_px, refs[row].edge_px) for row in rows]
+        for row, place in zip(rows, footprints(georeference, boxes), strict=True):
+            places[row] = place
+    return places
+
+
+def by_frame(refs: Sequence[TileRef]) -> dict[str, list[int]]:
+    """Places in ``refs`` of the tiles of each frame."""
+    rows: dict[str, list[int]] = {}
+    for row, ref in enumerate(refs):
+        rows.setdefault(ref.frame_id, []).append(row)
+    return rows
 
 
 def finite_outcomes(engine: str, info: PackageInfo, refs: Sequence[TileRef], raw: FloatArray) -> list[TileOutcome]:
