@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..durable import sync_folder
 from ..errors import LinkError, StoreError
 from ..faults import fault
 from .checksum import CRC_32, checksum
@@ -115,7 +116,7 @@ class FileSink:
             target.parent.mkdir(parents=True, exist_ok=True)
             fault("cfdp.keep.before_rename")
             os.replace(self._part, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             fault("cfdp.keep.after_rename")
         except OSError as error:
             raise StoreError(f"Cannot keep {name}: {error}. Free space, or choose another folder.") from error
@@ -163,11 +164,3 @@ def _chunks(path: Path, size_byte: int | None = None) -> Iterator[bytes]:
         while left > 0 and (chunk := file.read(min(CHUNK_BYTE, left))):
             left -= len(chunk)
             yield chunk
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
