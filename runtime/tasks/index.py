@@ -20,13 +20,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cosines import cosines
 from ..errors import StoreError
 from ..pipeline.files import whole_path
 from ..records import FloatArray
 
 SCHEMA = 1
-_BLOCK = 16_384
-"""Vectors compared at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +128,7 @@ class TileIndex:
                 f"The query has shape {query.shape} and length {length:g}; this index holds unit vectors of "
                 f"{self.vectors.shape[1]}. Embed it with {self.package}."
             )
-        unit = (query / length).astype(np.float32)
-        parts = [
-            self.vectors[start : start + _BLOCK].astype(np.float32) @ unit
-            for start in range(0, len(self.vectors), _BLOCK)
-        ]
-        cosine = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+        cosine = cosines(self.vectors, query)
         order = np.argsort(-cosine, kind="stable")[:count]
         return [Hit(self.tiles[at], float(cosine[at])) for at in order.tolist()]
 
