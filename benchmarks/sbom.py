@@ -1,7 +1,7 @@
 """Writes what an installed Subsolar consists of: a CycloneDX 1.6 bill of materials and a licence report.
 
-Walks the requirements of the distribution (base and the extras named) through the environment it runs in, adds the
-model packages that ship, and fails where a licence is not on the list of those that may be linked.
+Walks the requirements of the distribution (base and the extras named) through the environment it runs in, adds what the
+report page carries and the model packages that ship, and fails where a licence is not on the list of those that may be linked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,27 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPO = Path(__file__).resolve().parents[1]
-ALLOWED = ("apache", "mit", "bsd", "isc", "psf", "python software foundation", "hpnd", "zlib", "cc0", "mpl", "0bsd")
+VENDORED = REPO / "runtime" / "report" / "vendor" / "README.md"
+ALLOWED = (
+    "apache",
+    "mit",
+    "bsd",
+    "isc",
+    "psf",
+    "python software foundation",
+    "hpnd",
+    "zlib",
+    "cc0",
+    "mpl",
+    "0bsd",
+    "public domain",
+)
+LAND: dict[str, object] = {
+    "type": "data",
+    "name": "natural-earth-land",
+    "description": "Land at 1:110m in the report page and at 1:50m in the simulator's cover map, by way of world-atlas",
+    "licenses": [{"license": {"name": "public domain"}}],
+}
 FORBIDDEN = re.compile(r"\b(a?gpl|affero|gnu general public)", re.IGNORECASE)
 CLASSIFIER = "License :: OSI Approved :: "
 
@@ -76,6 +96,29 @@ def component(name: str, dist: Distribution) -> dict[str, object]:
     }
 
 
+def vendored_components() -> list[dict[str, object]]:
+    """The libraries and the land inside the report page, a file each, as the table beside them states them."""
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in VENDORED.read_text().splitlines()[4:]]
+    found: dict[str, dict[str, object]] = {}
+    for row in rows:
+        if len(row) != 5:
+            continue
+        file, source, version, licence, sha256 = row
+        name = source.split("`")[1]
+        if hashlib.sha256((VENDORED.parent / file).read_bytes()).hexdigest() != sha256:
+            sys.exit(f"{file} is not what {VENDORED} says. Run: python benchmarks/vendor.py")
+        part = {"type": "file", "name": file, "hashes": [{"alg": "SHA-256", "content": sha256}]}
+        licences = [{"license": {"name": licence}}]
+        library: dict[str, object] = {
+            "type": "library", "name": name, "version": version, "purl": f"pkg:npm/{name}@{version}",
+            "licenses": licences, "components": [],
+        }  # fmt: skip
+        kept = found.setdefault(name, library)["components"]
+        assert isinstance(kept, list)
+        kept.append(part)
+    return list(found.values())
+
+
 def model_component(folder: Path) -> dict[str, object]:
     """One shipped model package: its hash is that of the list of its files."""
     info = json.loads((folder / "package.json").read_text())
@@ -98,6 +141,7 @@ def main() -> None:
     parts = closure("subsolar", frozenset(given.extras.split(",")))
     own = parts.pop("subsolar")
     components = [component(name, dist) for name, dist in sorted(parts.items())]
+    components += [*vendored_components(), LAND]
     components += [model_component(path.parent) for path in sorted((REPO / "deploy/packages").glob("*/package.json"))]
     bill = {
         "bomFormat": "CycloneDX",
@@ -106,7 +150,7 @@ def main() -> None:
         "metadata": {"component": component("subsolar", own) | {"type": "application"}},
         "components": components,
     }
-    rows = [(str(part["name"]), str(part["version"]), _licence(part)) for part in components]
+    rows = [(str(part["name"]), str(part.get("version", "-")), _licence(part)) for part in components]
     wrong = [row for row in rows if FORBIDDEN.search(row[2]) or not any(word in row[2].lower() for word in ALLOWED)]
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "subsolar.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
