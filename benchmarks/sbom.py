@@ -1,7 +1,8 @@
 """Writes what an installed Subsolar consists of: a CycloneDX 1.6 bill of materials and a licence report.
 
 Walks the requirements of the distribution (base and the extras named) through the environment it runs in, adds what the
-report page carries and the model packages that ship, and fails where a licence is not on the list of those that may be linked.
+report page carries and the model packages that ship, and fails where a licence is not on the list of those that may be
+linked.
 """
 
 from __future__ import annotations
@@ -21,17 +22,7 @@ from packaging.utils import canonicalize_name
 REPO = Path(__file__).resolve().parents[1]
 VENDORED = REPO / "runtime" / "report" / "vendor" / "README.md"
 ALLOWED = (
-    "apache",
-    "mit",
-    "bsd",
-    "isc",
-    "psf",
-    "python software foundation",
-    "hpnd",
-    "zlib",
-    "cc0",
-    "mpl",
-    "0bsd",
+    *("apache", "mit", "bsd", "isc", "psf", "python software foundation", "hpnd", "zlib", "cc0", "mpl", "0bsd"),
     "public domain",
 )
 LAND: dict[str, object] = {
