@@ -48,7 +48,8 @@ class Learned:
             return choose(state.options, max(range(options), key=scores.__getitem__), "nothing fits this slot")
         best = max(open_to, key=scores.__getitem__)
         name = IDLE_ACTION if best == options else state.options[best].model
-        reason = f"{name}: expects {scores[best]:.3g}{_runner_up(state, scores, open_to, best)}, {charge(state)}"
+        said = "scores" if self.name == "policy-gradient" else "expects a reward of"
+        reason = f"{name}: {said} {scores[best]:.3g}{_runner_up(state, scores, open_to, best)}, {charge(state)}"
         return idle(reason) if best == options else choose(state.options, best, reason)
 
 

@@ -130,7 +130,8 @@ def _best(state: SlotState, options: Survey, worths: dict[int, float], scores: d
     second = ranked[1]
     more, more_j = worths[best] - worths[second], options.works[best].energy_j - options.works[second].energy_j
     than = state.options[second].model
-    reason = f"{model}: {more:+.3g} points for {joules(more_j)} more than {than}, {charge(state)}"
+    beside = f"{joules(abs(more_j))} {'less' if more_j < 0 else 'more'} than {than}"
+    reason = f"{model}: {more:+.3g} points for {beside}, {charge(state)}"
     return choose(state.options, best, reason)
 
 

@@ -28,6 +28,11 @@ def test_the_reason_names_the_gain_the_cost_and_the_charge(make_state: MakeState
     assert reason == "mobilenet_v3: +7 points for 20 J more than mobilenet_v2, charge 60 %"
 
 
+def test_a_choice_that_costs_less_is_said_to_cost_less(make_state: MakeState) -> None:
+    reason = Barrier(0.1).decide(make_state(arrived_tile=100, charge_j=26_000.0)).reason
+    assert reason == "resnet18: -7 points for 30 J less than mobilenet_v2, charge 26 %"
+
+
 def test_threshold_idles_on_an_empty_battery_and_saves_on_a_half_full_one(make_state: MakeState) -> None:
     rule = Threshold()
     assert rule.decide(make_state(charge_j=24_000.0)).option_index is None
