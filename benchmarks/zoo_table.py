@@ -98,7 +98,8 @@ def collect(folders: Iterable[Path], *, time: bool, recount: bool) -> Any:
 HEAD = """# The zoo
 
 Every network of the collection in every size: what it counts, what it reaches on real data beside a baseline, and what
-its package costs. Written by `make zoo-table`; do not edit. One page a system: `docs/zoo/`.
+its package costs. Written by `make zoo-table`; do not edit. The systems' pages are linked
+from the list of papers at the end.
 
 ## Counted
 
@@ -142,7 +143,7 @@ def render(found: Any) -> str:
         return f"| {name} | {shape} | {count.params / 1e6:.2f} | {params} | {count.gmacs:.3g} | {gmacs} |\n"
 
     systems = sorted(found.systems.items())
-    papers = "".join(f"- {network.title} (`{network.name}`): {network.paper}\n" for network in networks().values())
+    papers = "".join(f"- {linked(network)} (`{network.name}`): {network.paper}\n" for network in networks().values())
     return "".join(
         [
             HEAD,
@@ -154,6 +155,12 @@ def render(found: Any) -> str:
             f"\nCounted and timed on {found.machine}, {found.date}.\n\n## Papers\n\n{papers}",
         ]
     )
+
+
+def linked(network: Any) -> str:
+    """Its title, as a link where a page of its own describes it."""
+    page = f"zoo/{network.name.replace('_', '-')}.md"
+    return f"[{network.title}]({page})" if (DOC.parent / page).is_file() else str(network.title)
 
 
 def scored(name: str, score: Any) -> str:
