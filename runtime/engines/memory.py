@@ -16,17 +16,21 @@ _WEIGHT_COPIES = 4
 """ONNX Runtime holds 2 to 4 times the fp32 weights after loading: file, graph, packed kernels (measured, ResNet-18)."""
 _ACTIVATION_COPIES = 16
 """Of a tile as float32: what a pass through the pool's networks took per tile of a batch, at most."""
+_DENSE_COPIES = 64
+"""The same of a network that works at the full size of its tiles to answer a picture (measured, the dehazer: some 20, its folded constants beside)."""
+DENSE_KINDS = ("image", "mask", "map")
 _FIXED_BYTE = 8 * 2**20
 
 
 def expected_byte(package: ModelPackage, batch: int) -> int:
     """An upper estimate of what a loaded package takes, from its parameters and the batch it is to run.
 
-    Holds for the pool's networks on the CPU provider; others are measured once loaded (``MemoryBudget.correct``).
+    Holds for the networks that ship on the CPU provider; others are measured once loaded (``MemoryBudget.correct``).
     """
     info = package.info
     tile_byte = len(info.bands) * info.input.tile_edge_px**2 * 4
-    return _FIXED_BYTE + _WEIGHT_COPIES * 4 * info.params + _ACTIVATION_COPIES * batch * tile_byte
+    copies = _DENSE_COPIES if info.output.kind in DENSE_KINDS else _ACTIVATION_COPIES
+    return _FIXED_BYTE + _WEIGHT_COPIES * 4 * info.params + copies * batch * tile_byte
 
 
 @dataclass
