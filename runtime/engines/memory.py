@@ -17,7 +17,7 @@ _WEIGHT_COPIES = 4
 _ACTIVATION_COPIES = 16
 """Of a tile as float32: what a pass through the pool's networks took per tile of a batch, at most."""
 _DENSE_COPIES = 64
-"""The same of a network that works at the full size of its tiles to answer a picture (measured, the dehazer: some 20, its folded constants beside)."""
+"""The same of a network that works at the full size of its tiles to answer a picture (the dehazer: some 20)."""
 DENSE_KINDS = ("image", "mask", "map")
 _FIXED_BYTE = 8 * 2**20
 
