@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: fit-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -90,6 +90,10 @@ bench-zoo-dwtma-net: venv-dev ## the dehazer: gains on RICE1, ablations, what it
 fit-dehaze: venv-dev ## train the dehazer that ships, on EuroSAT under synthetic haze (a quarter of an hour)
 	$(BIN)/subsolar fit dwtma_net --size edge --data $(EUROSAT) --out build/fit/dwtma-net-eurosat --epochs 6 \
 		--precision bf16 --threads 1 --batch 16 --seed 1 --set ema_decay=0
+
+fit-vehicles: venv-dev ## train SSCDH on the aerial cars, whose detections measure what dehazing is worth (DATA=folder; six minutes)
+	$(BIN)/subsolar fit sscdh --size edge --data $(DATA)/aerial-cars --out build/fit/sscdh-vehicles --epochs 60 --precision bf16 \
+		--threads 1 --batch 8 --seed 0 --lr 0.002 --set tile_px=256 --set one_class=vehicle --set flip=0.5 --set licence=LicenseRef-CC-BY-SA
 
 bench-downlink: venv-dev ## value delivered and bytes spent by the downlink
 	$(BIN)/python benchmarks/downlink.py
