@@ -42,11 +42,19 @@ def send_request(mission: Path, kind: str, text: str, *, worth: float = 1.0, cou
     flown = load_mission(mission)
     name = f"{kind[0]}-{hashlib.sha256(f'{kind}{text}{worth}{count}'.encode()).hexdigest()[:8]}"
     request = UplinkRequest(request_id=name, kind=kind, text=text, worth=worth, count=count)
-    folder = flown.at(flown.flight.radio.uplink).resolve()
-    path = folder / f"{name}{SUFFIX}"
+    path = flown.at(flown.flight.radio.uplink).resolve() / f"{name}{SUFFIX}"
+    _write(path, request)
+    return Sent(request, path)
+
+
+def write_request(path: Path, kind: str, text: str, *, worth: float = 1.0, count: int = 16) -> None:
+    """Write a request, called as the file, to ``path``. Raises as ``send_request`` does."""
+    _write(path, UplinkRequest(request_id=path.stem, kind=kind, text=text, worth=worth, count=count))
+
+
+def _write(path: Path, request: UplinkRequest) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, request.encode())
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}. Check the folder's owner.") from error
-    return Sent(request, path)

@@ -42,8 +42,7 @@ def query(
 ) -> None:
     """Find the tiles of SCENEs, or of an index, that TEXT describes."""
     from ..asking import search_scenes
-    from ..tasks.request import UplinkRequest
-    from ..uplink import send_request
+    from ..uplink import send_request, write_request
 
     if uplink is not None:
         sent = send_request(uplink, "search", text, worth=worth, count=top)
@@ -53,7 +52,7 @@ def query(
         raise click.UsageError("Give --package PACKAGE to search here, or --uplink MISSION to let the craft search.")
     found = search_scenes(open_package(package), text, scene, index=index, count=top, capacity=capacity, progress=say)
     if request is not None:
-        request.write_bytes(UplinkRequest(request_id=request.stem, kind="search", text=text, count=top).encode())
+        write_request(request, "search", text, worth=worth, count=top)
     show(found.summary(), as_json, found.table())
 
 
@@ -78,8 +77,7 @@ def ask(
 ) -> None:
     """Answer QUESTION about each tile of a scene, with the confidence and the tile."""
     from ..asking import ask_scene
-    from ..tasks.request import UplinkRequest
-    from ..uplink import send_request
+    from ..uplink import send_request, write_request
 
     if uplink is not None:
         sent = send_request(uplink, "ask", question, worth=worth)
@@ -89,5 +87,5 @@ def ask(
         raise click.UsageError("Give --scene and --package to ask here, or --uplink MISSION to ask the craft.")
     answered = ask_scene(open_package(package), question, scene, progress=say)
     if request is not None:
-        request.write_bytes(UplinkRequest(request_id=request.stem, kind="ask", text=question).encode())
+        write_request(request, "ask", question, worth=worth)
     show(answered.summary(), as_json, answered.table())

@@ -325,11 +325,15 @@ def test_a_request_is_small_and_comes_back_the_same() -> None:
 def test_the_commands_answer_in_words_and_in_json(package: ModelPackage, scene: Path, tmp_path: Path) -> None:
     runner, given = CliRunner(), ["--package", str(package.path)]
     found = runner.invoke(
-        cli.cli, ["query", "red", str(scene), *given, "--json", "--request", str(tmp_path / "r.json")]
+        cli.cli,
+        ["query", "red", str(scene), *given, "--json", "--worth", "3", "--request", str(tmp_path / "up" / "r.json")],
     )
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)["hits"][0]["col_px"] == 0
-    assert UplinkRequest.decode((tmp_path / "r.json").read_bytes()).text == "red"
+    request = UplinkRequest.decode((tmp_path / "up" / "r.json").read_bytes())
+    assert (request.text, request.worth) == ("red", 3.0)
+    refused = runner.invoke(cli.cli, ["query", "red", str(scene), *given, "--request", str(scene / "r.json")])
+    assert isinstance(refused.exception, StoreError)
     said = runner.invoke(cli.cli, ["ask", "many blue", "--scene", str(scene), *given])
     assert said.exit_code == 0, said.output
     assert said.stdout.startswith("'many blue' (open): ")
