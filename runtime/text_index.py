@@ -8,7 +8,6 @@ fits, so that one that a power cut tore is simply not there. One writer; readers
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cosines import cosines
+from .durable import write_whole
 from .errors import StoreError
 from .records import FloatArray, Footprint, TileRef
 
@@ -80,7 +80,7 @@ class TextIndex:
                 for name, size_byte in (("vectors.f16", 2 * dim), ("tiles.bin", _ROW.itemsize)):
                     with (folder / name).open("wb") as file:
                         file.truncate(size_byte * capacity)
-                _write_whole(path, json.dumps(asdict(head)))
+                write_whole(path, json.dumps(asdict(head)))
             return cls._opened(folder, path, head, "r+")
         except OSError as error:
             raise StoreError(
@@ -204,12 +204,3 @@ def _middle(place: Footprint | None) -> tuple[float, float]:
         return float("nan"), float("nan")
     longitude_deg, latitude_deg = np.mean(place.ring_deg[:-1], axis=0).tolist()
     return longitude_deg, latitude_deg
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -48,7 +48,7 @@ class OnnxEngine:
         except (
             Exception
         ) as error:  # ONNX Runtime's errors share no base class but Exception: each becomes an EngineError
-            raise EngineError(f"{self.name} failed on {len(batch)} tiles: {_one_line(error)}") from error
+            raise EngineError(f"{self.name} failed on {len(batch)} tiles: {one_line(error)}") from error
         return np.asarray(answers, dtype=np.float32)
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ def _session(graph: bytes, name: str, provider: str, threads: int) -> Any:
             warnings.simplefilter("ignore")  # a provider that is missing is told by the comparison below
             session = onnxruntime.InferenceSession(graph, options, providers=chain)
     except Exception as error:  # see OnnxEngine.infer
-        raise EngineError(f"{name} cannot be loaded by ONNX Runtime: {_one_line(error)}") from error
+        raise EngineError(f"{name} cannot be loaded by ONNX Runtime: {one_line(error)}") from error
     active = session.get_providers()[0]
     if active != wanted:
         raise EngineError(
@@ -116,5 +116,6 @@ def _provider_name(provider: str) -> str:
     return PROVIDERS[provider]
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The message of ``error`` without line breaks and not too long."""
     return " ".join(str(error).split())[:400]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from exporters.package import ModelPackage
 
+from ..engines.onnx_runtime import one_line
 from ..errors import EngineError
 
 
@@ -27,7 +28,7 @@ def companion_session(package: ModelPackage, file: str, *, threads: int = 1) -> 
     try:
         return onnxruntime.InferenceSession(package.read(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base class but Exception: each becomes an EngineError
-        raise EngineError(f"{package.info.id} {file} cannot be loaded: {_one_line(error)}. Export it again.") from error
+        raise EngineError(f"{package.info.id} {file} cannot be loaded: {one_line(error)}. Export it again.") from error
 
 
 def run_graph(session: Any, inputs: Mapping[str, NDArray[Any]], *, what: str) -> list[NDArray[np.float32]]:
@@ -35,9 +36,5 @@ def run_graph(session: Any, inputs: Mapping[str, NDArray[Any]], *, what: str) ->
     try:
         answers = session.run(None, dict(inputs))
     except Exception as error:  # see above
-        raise EngineError(f"{what} failed: {_one_line(error)}. Export the package again.") from error
+        raise EngineError(f"{what} failed: {one_line(error)}. Export the package again.") from error
     return [np.asarray(answer, dtype=np.float32) for answer in answers]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:400]
