@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,14 @@ class Tiles:
     def take(self, index: NDArray[np.int64], name: str) -> Tiles:
         """The tiles at ``index``, under another name."""
         return Tiles(name, self.pixels[index])
+
+
+def spans(size_px: int, edge_px: int, overlap_px: int) -> list[tuple[int, int, int]]:
+    """Start of each tile along an axis, and the pixels it answers for: halfway through each overlap.
+
+    >>> spans(100, 64, 16)
+    [(0, 0, 50), (36, 50, 100)]
+    """
+    starts = [*range(0, max(size_px - edge_px, 0), edge_px - overlap_px), max(size_px - edge_px, 0)]
+    cuts = [0, *((one + other + edge_px) // 2 for one, other in pairwise(starts)), size_px]
+    return list(zip(starts, cuts, cuts[1:], strict=False))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ..metrics.segmentation import mask_counts, mask_measures
 from ..readers.interferogram import read_interferograms, render, velocity_mm_a
 from ..readers.landslide import Slope, read_slopes, shrunk
 from ..registry import build_network
-from ..tiles import Tiles
+from ..tiles import Tiles, spans
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -243,8 +242,8 @@ def probability(network: nn.Module, pixels: NDArray[np.uint8], edge_px: int) -> 
     rows, cols = pixels.shape[1:]
     whole, overlap_px = _padded(pixels, edge_px), edge_px // 4
     answer = np.zeros(whole.shape[1:], dtype=np.float32)
-    for top, first, last in _spans(whole.shape[1], edge_px, overlap_px):
-        for left, begin, end in _spans(whole.shape[2], edge_px, overlap_px):
+    for top, first, last in spans(whole.shape[1], edge_px, overlap_px):
+        for left, begin, end in spans(whole.shape[2], edge_px, overlap_px):
             tile = whole[None, :, top : top + edge_px, left : left + edge_px].astype(np.float32) / 255.0
             with torch.inference_mode():
                 found = torch.sigmoid(network(torch.from_numpy(tile)).float())[0, 0].numpy()
@@ -294,10 +293,3 @@ def _padded(pixels: NDArray[Any], edge_px: int) -> NDArray[Any]:
     """At least one tile large: black, which is no data, below and to the right."""
     short = [max(edge_px - size, 0) for size in pixels.shape[1:]]
     return np.pad(pixels, ((0, 0), (0, short[0]), (0, short[1]))) if any(short) else pixels
-
-
-def _spans(size_px: int, edge_px: int, overlap_px: int) -> list[tuple[int, int, int]]:
-    """Start of each tile along an axis, and the pixels it answers for: halfway through each overlap."""
-    starts = [*range(0, max(size_px - edge_px, 0), edge_px - overlap_px), max(size_px - edge_px, 0)]
-    cuts = [0, *((one + other + edge_px) // 2 for one, other in pairwise(starts)), size_px]
-    return list(zip(starts, cuts, cuts[1:], strict=False))

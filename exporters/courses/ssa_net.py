@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from ..errors import DatasetError
 from ..metrics.change import Counts
 from ..readers.change import Pair, halved, read_pairs
 from ..registry import build_network
-from ..tiles import Tiles
+from ..tiles import Tiles, spans
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -206,20 +205,13 @@ def probability(network: nn.Module, pair: Pair, edge_px: int) -> Float32Array:
     rows, cols = pair.changed.shape
     overlap_px = edge_px // 4
     answer = np.zeros((rows, cols), dtype=np.float32)
-    for top, first, last in _spans(rows, edge_px, overlap_px):
-        for left, begin, end in _spans(cols, edge_px, overlap_px):
+    for top, first, last in spans(rows, edge_px, overlap_px):
+        for left, begin, end in spans(cols, edge_px, overlap_px):
             tile = both[None, :, top : top + edge_px, left : left + edge_px].astype(np.float32) / 255.0
             with torch.inference_mode():
                 found = torch.sigmoid(network(torch.from_numpy(tile)).float())[0, 0].numpy()
             answer[first:last, begin:end] = found[first - top : last - top, begin - left : end - left]
     return answer
-
-
-def _spans(size_px: int, edge_px: int, overlap_px: int) -> list[tuple[int, int, int]]:
-    """Start of each tile along an axis, and the pixels it answers for: halfway through each overlap."""
-    starts = [*range(0, max(size_px - edge_px, 0), edge_px - overlap_px), max(size_px - edge_px, 0)]
-    cuts = [0, *((one + other + edge_px) // 2 for one, other in pairwise(starts)), size_px]
-    return list(zip(starts, cuts, cuts[1:], strict=False))
 
 
 def _place(shape: tuple[int, ...], edge_px: int, rng: np.random.Generator) -> tuple[int, int]:
