@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from .checkpoint import RGB, Checkpoint, is_checkpoint, load_checkpoint, read_torch
 from .datasets import Chips
 from .errors import CheckpointError, ExportError
+from .file_hash import sha256_of
 from .foreign import Feed, read_foreign, wrap
 from .registry import build_network
 
@@ -64,7 +64,7 @@ def open_source(
         weights = {str(key): value for key, value in stored.get("state_dict", stored).items()}
         if network is None:
             raise CheckpointError(f"{path} is a bare state dict. Say of which network: --network resnet18.")
-        return _bare(network, weights, chips, mean, std, stem_stride, {"weights": path.name, "sha256": _sha256(path)})
+        return _bare(network, weights, chips, mean, std, stem_stride, {"weights": path.name, "sha256": sha256_of(path)})
     if ":" in source:
         made = build_network(source, classes=len(chips.classes), stem_stride=stem_stride)
         return _bare(source, made.state_dict(), chips, mean, std, stem_stride, {"weights": "made by the module"})
@@ -135,7 +135,7 @@ def _foreign(path: Path, chips: Chips, head: str, classes: tuple[str, ...], feed
     answers = inferrer(wrapped.SerializeToString(), batch=fixed or 2)(chips.pixels[: fixed or 2])
     _check_answers(path, kind, answers, classes, edge, chips.pixels.shape[1])
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "model"
-    return Foreign(name, wrapped, kind, classes, edge, fixed or 256, _sha256(path))
+    return Foreign(name, wrapped, kind, classes, edge, fixed or 256, sha256_of(path))
 
 
 def _check_answers(path: Path, kind: str, answers: Any, classes: tuple[str, ...], edge: int, bands: int) -> None:
@@ -155,7 +155,3 @@ def _check_answers(path: Path, kind: str, answers: Any, classes: tuple[str, ...]
         )
     if kind == "probabilities" and not np.allclose(answers.sum(1), 1.0, atol=1e-3):
         raise ExportError(f"{path} answers no probabilities: rows sum to {answers.sum(1)[:3]}. Use the head 'logits'.")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
+from ..file_hash import sha256_of
 from .gallery import MOST_VIEWS, Gallery, Source, lift
 from .novel import NovelViews
-from .scene import MapScene, open_scene, sha256_of
+from .scene import MapScene, open_scene
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Progress = Callable[[str], None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,15 +96,6 @@ def open_scene(path: Path, *, gsd_m: float, told: str | None, into: str | None) 
         raise DatasetError(
             f"{path} cannot be used as a map: {' '.join(str(error).split())}. Check the file."
         ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _grid(source: Any, have: Any, want: Any, gsd_m: float | None) -> tuple[Any, int, int]:

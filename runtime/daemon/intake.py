@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from exporters.file_hash import sha256_of
 from power_sim.cover import cover_code, cover_map
 from power_sim.scenario import Scenario
 from power_sim.slot import SlotState
@@ -262,7 +262,7 @@ class Intake:
     def _take_on(self, path: Path) -> None:
         """Move one file into the queue; what is a duplicate or no image is removed, counted and logged."""
         try:
-            sha256 = _hash(path)
+            sha256 = sha256_of(path)
             if self.ledger.knows(sha256):
                 self._refuse(path, "duplicate_frame", f"{path.name} came before")
                 return
@@ -350,14 +350,6 @@ class Intake:
             shutil.copyfile(path, partial)
             os.replace(partial, kept)
             path.unlink()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _runs(refs: Sequence[TileRef]) -> list[list[TileRef]]:

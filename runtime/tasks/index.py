@@ -7,7 +7,6 @@ and ``ring`` (longitude and latitude of its corners, or null), in the order of t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,6 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from exporters.file_hash import sha256_of
 
 from ..cosines import cosines
 from ..errors import StoreError
@@ -90,7 +91,7 @@ def index_writer(target: Path, *, dim: int, package: str) -> Iterator[IndexWrite
                 shutil.copyfileobj(rows, file, 2**20)
             head = {"schema": SCHEMA, "package": package, "dim": dim, "tiles": writer.count}
             with lines.open("w", encoding="utf-8") as text:
-                text.write(json.dumps({**head, "vectors_sha256": _sha256(vectors)}) + "\n")
+                text.write(json.dumps({**head, "vectors_sha256": sha256_of(vectors)}) + "\n")
                 shutil.copyfileobj(body, text, 2**20)
 
 
@@ -111,7 +112,7 @@ class TileIndex:
                 tiles = tuple(_tile(json.loads(line)) for line in file)
             vectors = np.load(path, mmap_mode="r", allow_pickle=False)
             sound = (head["tiles"], head["dim"]) == vectors.shape and len(tiles) == head["tiles"]
-            if not sound or head["vectors_sha256"] != _sha256(path):
+            if not sound or head["vectors_sha256"] != sha256_of(path):
                 raise ValueError("its two files are not of one run")
             return cls(str(head["package"]), tiles, vectors)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -138,11 +139,3 @@ def _tile(line: dict[str, Any]) -> IndexedTile:
     ring = line["ring"]
     places = None if ring is None else tuple((float(x), float(y)) for x, y in ring)
     return IndexedTile(str(line["id"]), row, col, int(line["edge_px"]), places)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()
