@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ExportError
+from .metrics import boxes
 from .onnx_cpu import batch_for
 from .records import Proof
 
@@ -183,16 +184,8 @@ def _boxes_agree(
     for ours, theirs in zip(source, answers, strict=True):
         theirs = theirs[theirs[:, 4] > min_score * 0.8]
         for box in ours[ours[:, 4] > min_score]:
-            found = _iou(box, theirs)
+            found = boxes.overlaps(box[None], theirs)[0]
             best = int(found.argmax()) if len(found) else -1
             overlaps.append(float(found[best]) if best >= 0 else 0.0)
             same.append(best >= 0 and theirs[best, 5] == box[5])
     return (float(np.mean(overlaps)), float(np.mean(same))) if overlaps else (1.0, 1.0)
-
-
-def _iou(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:4], others[:, 2:4])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=1)
-    areas = np.prod(others[:, 2:4] - others[:, :2], axis=1) + np.prod(box[2:4] - box[:2])
-    overlap: NDArray[Any] = shared / np.maximum(areas - shared, 1e-9)
-    return overlap
