@@ -61,7 +61,7 @@ def course_of(
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in named.values())
     if not open_ended and (unknown := sorted(own.keys() - named.keys())):
         known = sorted({*named, *TRAINING_FIELDS} - {"data", "size", "seed", "network", "cache"})
-        raise FitError(f"The course of {name} has no settings {unknown}. Use some of {', '.join(known)}.")
+        raise FitError(f"The course of {name} has no setting {', '.join(unknown)}. Use some of {', '.join(known)}.")
     course: Course = maker(data, size=size, seed=seed, **asked, **own)
     return course
 

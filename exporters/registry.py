@@ -76,7 +76,9 @@ def networks() -> Mapping[str, Network]:
 def network_named(name: str) -> Network:
     """The entry of the zoo with that name, or ExporterError naming the ones there are."""
     if name not in networks():
-        raise ExporterError(f"There is no network named {name!r} in the zoo. Use one of {sorted(networks())}.")
+        base, _, size = name.partition("@")
+        hint = f"Write {base} with --size {size}." if base in networks() else f"Use one of {', '.join(networks())}."
+        raise ExporterError(f"There is no network named {name!r} in the zoo. {hint}")
     return networks()[name]
 
 

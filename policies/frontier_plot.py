@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,18 @@ from .errors import EvaluationError
 from .registry import LEARNED as LEARNED_KINDS
 
 INK, BOUND = "#1d2733", "#2a7f62"
+DRAWN = (".png", ".svg", ".pdf")
 PER_UNIT = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"))
+
+
+def refuse_undrawable(path: Path) -> None:
+    """Raise ``EvaluationError`` before anything flies where ``path`` can hold no picture or matplotlib is missing."""
+    if path.suffix.lower() not in DRAWN:
+        raise EvaluationError(f"{path} cannot be drawn. Use a name that ends in {', '.join(DRAWN)}.")
+    if not path.parent.is_dir():
+        raise EvaluationError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+    if find_spec("matplotlib") is None:
+        raise EvaluationError("The plot needs matplotlib. Install it: pip install 'subsolar[sim]'.")
 
 
 def draw_frontier(report: Mapping[str, Any], path: Path) -> None:
@@ -42,6 +54,9 @@ def draw_frontier(report: Mapping[str, Any], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.margins(0.08)
+    left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
+    axes.set_xlim(left=max(left, 0.0))  # intervals of few missions reach below no joules at all
+    axes.set_ylim(bottom=max(bottom, min([0.0, *(grade["value_mean"] for grade in grades.values())])))
     figure.legend(loc="outside right upper", frameon=False, fontsize=8.5)
     try:
         figure.savefig(path, dpi=140)

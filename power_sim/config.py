@@ -100,7 +100,8 @@ def read_table(cls: type[T], table: object, *, source: str, section: str = "") -
         if name in table:
             values[name] = _read_value(hints[name], table[name], field.metadata.get("range", Range()), source, where)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ScenarioError(f"{source}: {where} is missing. Add it to [{section}].")
+            place = f"to [{section}]" if section else "at the top of the file, or as a table"
+            raise ScenarioError(f"{source}: {where} is missing. Add it {place}.")
     return cls(**values)
 
 

@@ -66,7 +66,9 @@ def course(
     """
     known = {field.name for field in fields(ChipsSettings)}
     if unknown := sorted(settings.keys() - known):
-        raise FitError(f"The course of {network} has no settings {unknown}. Use some of {sorted(known)}.")
+        raise FitError(
+            f"The course of {network} has no setting {', '.join(unknown)}. Use some of {', '.join(sorted(known))}."
+        )
     chosen = ChipsSettings(**settings)
     train, held = hold_back(read_chips(data, "train", cache=cache), chosen.held_back, seed=seed)
     return ChipsCourse(network, train, held, chosen, seed=seed, size=size, data=data, cache=cache)

@@ -38,7 +38,7 @@ def read_detections(
         raise DatasetError(f"There is no folder {root}. Fetch the data set, or correct the path.")
     name = _guess(root, split) if layout == "auto" else layout
     if name not in FORMATS:
-        raise DatasetError(f"There is no layout {name!r}. Use one of {sorted(FORMATS)}.")
+        raise DatasetError(f"There is no layout {name!r}. Use one of {', '.join(sorted(FORMATS))}.")
     more = {"grey_as_rgb": grey_as_rgb} if name in ("yolo", "coco") and grey_as_rgb else {}
     return FORMATS[name](root, split, lenient=lenient, **more)
 
@@ -60,7 +60,7 @@ def _guess(root: Path, split: str) -> str:
         return "dota"
     if (root / "labels").is_dir():
         return "yolo"
-    raise DatasetError(f"The layout of {root} is none of {sorted(FORMATS)}. Say which with layout=.")
+    raise DatasetError(f"The layout of {root} is none of {', '.join(sorted(FORMATS))}. Say which with layout=NAME.")
 
 
 def _has_corners(root: Path) -> bool:

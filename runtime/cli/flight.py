@@ -81,7 +81,7 @@ def replay_trace(trace: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("package", type=click.Path(path_type=Path))
+@click.argument("package", type=click.Path(path_type=Path), required=False)
 @click.argument("scene", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--chain",
@@ -151,7 +151,7 @@ def replay_trace(trace: Path, as_json: bool) -> None:
 )
 @json_option
 def infer(
-    package: Path,
+    package: Path | None,
     scene: tuple[Path, ...],
     chain: Path | None,
     out: Path,
@@ -168,6 +168,8 @@ def infer(
     from ..pipeline.executors import make_executor
     from ..prefilter import parse_skip
 
+    if package is None:
+        raise click.UsageError(f"Missing argument '{'PACKAGE' if chain is None else 'SCENE...'}'.")
     given |= {"skip": parse_skip(skip), "band_names": tuple(bands.split(",")) if bands else ()}
     given["beside"] = [parse_beside(text) for text in beside]
     if chain is not None:
@@ -182,6 +184,15 @@ def infer(
         raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
 
 
+NOT_WITH_CHAIN = {
+    "batch": "Write batch into its stages.",
+    "overlap_px": "Write overlap_px into its stages.",
+    "skip": "Write skip into its stages.",
+    "resume": "A chain does not resume; give only the scenes that are left.",
+    "executor": "A chain runs on this machine.",
+}
+
+
 def infer_by_chain(chain: Path, scenes: tuple[Path, ...], out: Path, as_json: bool, given: dict[str, Any]) -> None:
     """Send scenes through a chain; cutting is the chain's own."""
     from ..pipeline.chaining import infer_chain
@@ -189,10 +200,10 @@ def infer_by_chain(chain: Path, scenes: tuple[Path, ...], out: Path, as_json: bo
     from ..pipeline.scene import Cutting
     from ..tasks.chain import Chain
 
-    taken = ("batch", "overlap_px", "skip", "resume")
     source_of = click.get_current_context().get_parameter_source
-    if stated := [name for name in taken if source_of(name) == ParameterSource.COMMANDLINE]:
-        raise click.UsageError(f"With --chain, {', '.join(stated)} cannot be given: write it into the chain's stages.")
+    for name, instead in NOT_WITH_CHAIN.items():
+        if source_of(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.removesuffix('_px')} cannot be given with --chain. {instead}")
     cutting = Cutting(workers=given["workers"], fill=given["fill"])
     told = ("band_names", "value_range", "provider", "isolate", "stac", "preview", "meter")
     options = InferOptions(cutting=cutting, beside=tuple(given["beside"]), **{name: given[name] for name in told})

@@ -105,8 +105,12 @@ def evaluate(
 ) -> None:
     """Grade policies on each SCENARIO over common seeds, against the best that perfect foresight allows."""
     from policies.evaluate import table_of
+    from policies.frontier_plot import refuse_undrawable
 
     from ..replay import scenario_with_packages
+
+    if plot:
+        refuse_undrawable(plot)
 
     scenarios = [scenario_with_packages(name, assignments(overrides), packages) for name in names or ("cubesat-6u",)]
     reports = [graded(scenario, **how) for scenario in scenarios]

@@ -282,7 +282,7 @@ def _scale(dataset: Any, given: tuple[float, float] | None, file: Path, *, neede
     if needed and given is None and dtypes != {"uint8"}:
         raise FrameError(
             f"{file} stores {dataset.dtypes[0]} and has no {RANGE_TAG} tag, so its scale to 0..255 is unknown. "
-            f"Set the tag {RANGE_TAG}=LOW,HIGH or give the value range."
+            f"Set the tag {RANGE_TAG}=LOW,HIGH or give --range LOW HIGH."
         )
     return given
 

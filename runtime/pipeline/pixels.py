@@ -191,7 +191,7 @@ def _stored(frame: PixelFrame, task: ImageTask | MapTask) -> Stored:
     if frame.value_range is None and frame.dtype != "uint8":
         raise FrameError(
             f"{frame.frame_id} stores {frame.dtype} and has no {RANGE_TAG} tag, so restored pixels cannot be brought "
-            f"back to its values. Set the tag {RANGE_TAG}=LOW,HIGH or give the value range."
+            f"back to its values. Set the tag {RANGE_TAG}=LOW,HIGH or give --range LOW HIGH."
         )
     generated = task.band_names[-1] == GENERATED
     return Stored("image", frame.dtype, frame.nodata, frame.value_range, generated)

@@ -27,7 +27,7 @@ LONGEST_PX = 1600
 _READABLE_PX = 1000
 """Scenes are enlarged as often as they fit into this."""
 _MOST_WORDS = 400
-"""Words beyond this many hide the picture."""
+"""Words beside more boxes than this hide the picture; those of labels stay within their tiles."""
 _LOW_PERCENT, _HIGH_PERCENT = 2.0, 98.0
 
 
@@ -157,12 +157,12 @@ def _draw_features(picture: UInt8Array, path: Path, shrink: float) -> None:
         left, top, right, bottom = (float(side) * shrink for side in feature["px_bbox"])
         colour = _colour(number)
         outline(picture, (left, top, right, bottom), colour, thick_px=2 if right - left > 12 else 1)
-        if counts.total() <= _MOST_WORDS:
-            text = f"{name} {float(feature['score']):.2f}"
-            if feature["product"] != "label":
-                write_words(picture, round(top) - 11, round(left), text, colour, scale=1)
-            elif (fitting := _fitting((text, name, name[:3]), right - left - 4)) is not None:
+        text = f"{name} {float(feature['score']):.2f}"
+        if feature["product"] == "label":
+            if (fitting := _fitting((text, name, name[:3]), right - left - 4)) is not None:
                 write_words(picture, round(top) + 3, round(left) + 3, fitting, colour, scale=1)
+        elif counts.total() <= _MOST_WORDS:
+            write_words(picture, round(top) - 11, round(left), text, colour, scale=1)
     ranked = [(f"{name} {count}", _colour(numbers[name])) for name, count in counts.most_common(12)]
     _draw_legend(picture, ranked)
 

@@ -24,7 +24,7 @@ from exporters.courses.chips import ChipsCourse, ChipsSettings, band_statistics,
 from exporters.datasets import Chips, hold_back  # noqa: E402
 from exporters.errors import CheckpointError, ExporterError, FitError  # noqa: E402
 from exporters.fit import fit_network  # noqa: E402
-from exporters.registry import build_network  # noqa: E402
+from exporters.registry import build_network, network_named  # noqa: E402
 from exporters.training.loop import Loop  # noqa: E402
 from exporters.training.training import TRAINING_FIELDS, Training  # noqa: E402
 from exporters.training.workers import Workers  # noqa: E402
@@ -97,6 +97,8 @@ def test_a_network_is_fitted_from_a_folder_and_tested_once(tmp_path: Path, small
 
 
 def test_an_unknown_network_fails_before_any_data_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ExporterError, match=r"named 'resnet18@published'.*Write resnet18 with --size published"):
+        network_named("resnet18@published")
     with pytest.raises(ExporterError, match="no network named 'vgg'"):
         fit_network("vgg", tmp_path / "nothing", tmp_path / "out")
 
@@ -285,5 +287,5 @@ def test_a_checkpoint_of_the_first_schema_is_still_read(tmp_path: Path, tiny_nam
 
 
 def test_a_setting_that_a_course_does_not_know_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FitError, match=r"has no settings \['colour'\]. Use some of \['batch'"):
+    with pytest.raises(FitError, match=r"has no setting colour\. Use some of batch, "):
         fit_network("resnet18", tmp_path, tmp_path / "out", colour="red")

@@ -13,7 +13,7 @@ import pytest
 
 from policies.errors import EvaluationError
 from policies.evaluate import evaluate, table_of
-from policies.frontier_plot import draw_frontier
+from policies.frontier_plot import draw_frontier, refuse_undrawable
 from policies.spread import Processes, cores
 from power_sim import load_scenario
 
@@ -95,3 +95,7 @@ def test_the_frontier_is_drawn_with_the_bound(tmp_path: Path) -> None:
     draw_frontier(evaluate(load_scenario("paper"), ["greedy"], range(2), bound=False), tmp_path / "f.svg")
     with pytest.raises(EvaluationError, match="cannot be written"):
         draw_frontier(report, tmp_path / "missing" / "frontier.png")
+    refuse_undrawable(tmp_path / "frontier.png")
+    for name, words in (("missing/frontier.png", "there is no folder"), ("frontier.xyz", "ends in .png")):
+        with pytest.raises(EvaluationError, match=words):
+            refuse_undrawable(tmp_path / name)

@@ -553,7 +553,10 @@ def test_the_command_takes_a_chain_scenes_beside_and_a_meter(repo: Path, data_di
     named = [name for name in stages if Path(stages[name]["output"]).is_file()]
     assert named == ["eurosat-mobilenet-v2", "eurosat-resnet18"]
     for arguments, words in (
-        (["--chain", str(chain), scene, "--batch", "3"], "write it into the chain's stages"),
+        (["--chain", str(chain), scene, "--batch", "3"], "Write batch into its stages"),
+        (["--chain", str(chain), scene, "--resume"], "--resume cannot be given with --chain"),
+        (["--chain", str(chain)], "Missing argument 'SCENE"),
+        ([], "Missing argument 'PACKAGE'"),
         (["eurosat-mobilenet-v2"], "Missing argument"),
     ):
         refused = CliRunner().invoke(cli, ["infer", *arguments, "--out", str(tmp_path)])

@@ -38,7 +38,7 @@ def test_a_mission_takes_a_scenario_and_puts_its_own_keys_over_it(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "mission is missing"),
+        ("", "mission is missing. Add it at the top of the file, or as a table"),
         ('base = "cubesat-6u"\n[mission]\nstate = ""', "mission.state"),
         ('[mission]\nstat = "s"', "Did you mean state"),
         ('base = "cubesat-7u"\n[mission]\nstate = "s"', "cubesat-7u"),
