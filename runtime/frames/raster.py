@@ -65,6 +65,10 @@ class RasterFrame:
         self.captured_unix_s = _captured_unix_s(dataset)
         self._mask = _mask_kind(dataset, names)
         self.nodata: float | None = dataset.nodata
+        self.gap: float | None = self.nodata
+        """What stands for missing pixels in pictures made from this scene: its nodata, else 0 where it has a mask."""
+        if self.gap is None and self._mask in ("alpha", "stored"):
+            self.gap = 0.0
         self.physical = Physical(tuple(dataset.scales), tuple(dataset.offsets), dataset.nodata)
 
     def window(self, box: Box, bands: Sequence[int]) -> Patch:

@@ -69,7 +69,7 @@ class Stack:
         self.frame_id = first.frame_id
         self.width_px, self.height_px = first.width_px, first.height_px
         self.dtype, self.tile_dtype = first.dtype, first.tile_dtype
-        self.value_range, self.nodata = first.value_range, first.nodata
+        self.value_range, self.nodata, self.gap = first.value_range, first.nodata, first.gap
         self.physical = first.physical
         self.gsd_m = first.gsd_m
         self.georeference: Georeference | None = first.georeference

@@ -194,7 +194,7 @@ def _stored(frame: PixelFrame, task: ImageTask | MapTask) -> Stored:
             f"back to its values. Set the tag {RANGE_TAG}=LOW,HIGH or give --range LOW HIGH."
         )
     generated = task.band_names[-1] == GENERATED
-    return Stored("image", frame.dtype, frame.nodata, frame.value_range, generated)
+    return Stored("image", frame.dtype, frame.gap, frame.value_range, generated)
 
 
 def _layout(frame: PixelFrame, task: ImageTask | MapTask, stored: Stored) -> Layout:

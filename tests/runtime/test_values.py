@@ -301,6 +301,25 @@ def test_a_16_bit_scene_is_restored_to_16_bits_with_its_nodata_and_its_scale(
     assert "SUBSOLAR_RANGE" in refused.error
 
 
+def test_what_a_transparent_scene_lacks_stays_missing_in_the_restored_picture(
+    make_package: MakePackage, tmp_path: Path
+) -> None:
+    import rasterio
+
+    pixels = np.random.default_rng(2).integers(0, 256, (4, 60, 70), dtype=np.uint8)
+    pixels[3], pixels[3, :10, :12] = 255, 0
+    pixels[:3, 30, 30] = 255  # restored to black, which must not read as missing
+    profile = {"driver": "GTiff", "count": 4, "height": 60, "width": 70, "dtype": "uint8", "photometric": "RGB"}
+    place = rasterio.Affine(10, 0, 500000, 0, -10, 5000000)
+    with rasterio.open(tmp_path / "s.tif", "w", alpha="YES", crs="EPSG:32631", transform=place, **profile) as scene:
+        scene.write(pixels)
+    package = package_of(make_package(32), "image", RGB)
+    (done,) = infer_scenes(package, [tmp_path / "s.tif"], tmp_path / "out", engine=Inverter()).scenes
+    with rasterio.open(str(done.output)) as made:
+        assert (made.dataset_mask() == pixels[3]).all()
+        assert (made.read()[:, 30, 30] == 1).all()
+
+
 class MakesUp:
     """Removes clouds: pixels brighter than 200 in green become 60, and are marked as generated."""
 
