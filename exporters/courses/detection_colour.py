@@ -13,7 +13,8 @@ def jitter_hsv(
     gains = 1.0 + rng.uniform(-1.0, 1.0, 3) * ranges
     if np.array_equal(pixels[0], pixels[1]) and np.array_equal(pixels[1], pixels[2]):
         table = np.clip(np.arange(256) * gains[2], 0, 255).astype(np.uint8)
-        return table[pixels]
+        scaled: NDArray[np.uint8] = table[pixels]
+        return scaled
     hue, saturation, value = to_hsv(pixels)
     return from_hsv(
         (hue * gains[0]) % 1.0, np.clip(saturation * gains[1], 0.0, 1.0), np.clip(value * gains[2], 0.0, 1.0)
