@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +81,23 @@ def _markdown(block: Block) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
+def _words(text: str) -> str:
+    """Markdown's code spans as HTML's, everything else escaped.
+
+    >>> _words("`a<b` & c")
+    '<code>a&lt;b</code> &amp; c'
+    """
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 def _html(block: Block, folder: Path) -> str:
     if isinstance(block, Heading):
         return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
     if isinstance(block, Text):
-        return f"<p>{html.escape(block.text)}</p>"
+        return f"<p>{_words(block.text)}</p>"
     if isinstance(block, Picture):
         packed = base64.b64encode((folder / block.name).read_bytes()).decode()
         return f'<img alt="{html.escape(block.text)}" src="data:image/png;base64,{packed}">'
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.header)
-    rows = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in block.rows)
+    head = "".join(f"<th>{_words(cell)}</th>" for cell in block.header)
+    rows = "".join(f"<tr>{''.join(f'<td>{_words(cell)}</td>' for cell in row)}</tr>" for row in block.rows)
     return f"<table><tr>{head}</tr>{rows}</table>"
