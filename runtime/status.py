@@ -36,7 +36,7 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
         f"  queue      {queue['tile']} tiles, {queue['products']} products ({queue['byte']} bytes) to send",
         f"  so far     {counts['done_tile']} tiles done, {counts['shed_tile']} shed, {counts['failed_tile']} failed, "
-        f"{counts['delivered_product']} products delivered{_requests(counts)}",
+        f"{counts['delivered_product']} products delivered{_frames(counts)}{_requests(counts)}",
         "  networks",
         *(f"    {_network(model)}" for model in status["models"]),
         f"  memory     {status['rss_byte'] / 1e6:.0f} MB",
@@ -62,6 +62,16 @@ def _network(model: Mapping[str, Any]) -> str:
     what = f"{model['task']}: {' then '.join(model['stages']) or model['kind']}"
     beside = "" if shadow is None else f"   shadow v{shadow['version']}: {_share(shadow['agreement_frac'])}"
     return f"{model['name']:<28} v{model['version']} in {model['slot']:<8} {what:<24} {word}{beside}"
+
+
+def _frames(counts: Mapping[str, Any]) -> str:
+    """Return how many frames could not be used, nothing where all could; the log says why.
+
+    >>> _frames({"refused_frame": 1})
+    '; 1 frames refused, see the log'
+    """
+    refused = counts.get("refused_frame", 0)
+    return f"; {refused} frames refused, see the log" if refused else ""
 
 
 def _requests(counts: Mapping[str, Any]) -> str:

@@ -288,7 +288,7 @@ class Intake:
                 size = frame.width_px, frame.height_px
         except FrameError as error:
             self.ledger.refuse(sha256, str(error))
-            self._refuse(kept, "refused_frame", str(error))
+            self._refuse(kept, "refused_frame", f"{frame_id}: {error}")  # the kept file has lost its name
             return
         self.ledger.add(Waiting(sha256, frame_id, kept.name, cover, captured, *size, tile, 0, 0, overlap_px))
         self.counts["arrived_frame"] += 1
