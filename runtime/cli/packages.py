@@ -85,7 +85,10 @@ def zoo(as_json: bool) -> None:
 
     rows, measured = zoo_table(), read_measured()
     if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
+        found = {
+            name: {"score": asdict(one)["score"], "package": asdict(one)["package"]} for name, one in measured.items()
+        }
+        print(json.dumps([{**asdict(row), "measured": found.get(row.name)} for row in rows], indent=2))
     else:
         print("\n".join(counted(asdict(row)) + known(measured.get(row.name)) for row in rows))
 
@@ -94,7 +97,7 @@ def counted(row: dict[str, Any]) -> str:
     """A row of ``zoo`` for a person."""
     params = "" if row["params_paper"] is None else f" (published {row['params_paper'] / 1e6:.2f} M)"
     gmacs = "" if row["gmacs_paper"] is None else f" (published {row['gmacs_paper']:.3f})"
-    return f"{row['name']:<24} {row['params'] / 1e6:7.2f} M{params}  {row['gmacs']:.3f} GMAC{gmacs}"
+    return f"{row['name']:<32} {row['params'] / 1e6:7.2f} M{params}  {row['gmacs']:.3f} GMAC{gmacs}"
 
 
 def known(row: Measured | None) -> str:
@@ -107,7 +110,7 @@ def known(row: Measured | None) -> str:
     if row is not None and row.package is not None:
         package = row.package
         parts.append(f"parity {package.parity}")
-        parts.append(f"{package.tiles_per_cpu_s:.3g} tiles a CPU second")
+        parts.append(f"{float(f'{package.tiles_per_cpu_s:.3g}'):,.0f} tiles a CPU second")
         parts.append(f"{package.size_byte / 1e6:.1f} MB")
         parts.append(f"{package.licence}, {'ships' if package.ships else 'does not ship'}")
     return "".join(f"; {part}" for part in parts)

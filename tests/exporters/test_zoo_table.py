@@ -66,7 +66,7 @@ def test_the_facts_of_a_package_are_read_from_it(info: PackageInfo, profile: Pro
     counted = Counted(params=1, params_paper=None, gmacs=1.0, gmacs_paper=None, input=(3, 4, 4))
     text = known(Measured(counted=counted, score=score, package=facts))
     assert "AP50 0.7 (baseline 0.6)" in text
-    assert "1e+03 tiles a CPU second; 0.0 MB; Apache-2.0, does not ship" in text
+    assert "1,000 tiles a CPU second; 0.0 MB; Apache-2.0, does not ship" in text
     assert known(None) == ""
 
 
