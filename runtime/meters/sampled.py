@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from ..errors import EngineError
 
 
 class Channel(Protocol):
@@ -68,4 +71,5 @@ class SampledMeter:
 
     def _sample(self, period_s: float) -> None:
         while not self._stop.wait(period_s):
-            self.energy_j()
+            with suppress(EngineError):  # a reading that failed is bridged by the next; ``energy_j`` tells who asks
+                self.energy_j()

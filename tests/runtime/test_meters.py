@@ -45,8 +45,15 @@ class Board:
         """Set rails to a power, at 5 V."""
         for name, milliwatt in power_mw.items():
             folder, channel = self.folders[name]
-            (folder / f"in{channel}_input").write_text("5000\n")
-            (folder / f"curr{channel}_input").write_text(f"{round(milliwatt / 5)}\n")
+            replace_text(folder / f"in{channel}_input", "5000\n")
+            replace_text(folder / f"curr{channel}_input", f"{round(milliwatt / 5)}\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """In one step, as the kernel's files change."""
+    partial = path.with_suffix(".part")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def read_log(path: Path) -> Iterator[tuple[int, dict[str, int]]]:
@@ -114,6 +121,28 @@ def test_background_readings_see_what_happens_between_two_calls(tmp_path: Path) 
     meter.energy_j()
     clock.now_s += 4
     assert meter.energy_j() == pytest.approx(20.0)
+
+
+def test_a_reading_that_fails_in_the_background_does_not_end_the_others(tmp_path: Path) -> None:
+    board, clock = Board(tmp_path), SteppedClock()
+    meter = Ina3221Meter(total_rails(find_rails(tmp_path)), clock)
+    folder, channel = board.folders["VDD_GPU_SOC"]
+    rail = folder / f"curr{channel}_input"
+    rail.write_text("")
+    thread = meter.start(period_s=0.001)
+    thread.join(timeout=0.05)
+    assert thread.is_alive()
+    with pytest.raises(EngineError, match="VDD_GPU_SOC"):
+        meter.energy_j()
+    board.draw(VDD_GPU_SOC=5000)
+    meter.stop()
+    thread.join(timeout=10)
+    clock.now_s += 4
+    meter.energy_j()
+    clock.now_s += 4
+    before = meter.energy_j()
+    clock.now_s += 4
+    assert meter.energy_j() - before == pytest.approx(20.0)
 
 
 @dataclass
