@@ -54,6 +54,11 @@ def cut_tiles(pictures: DetectionSet, tile_px: int, *, overlap_px: int = 30, emp
     )
 
 
+def in_tiles(pictures: DetectionSet, tile_px: int, *, empty: bool = True) -> DetectionSet:
+    """Pictures in squares of ``tile_px``, or as they are where that is 0."""
+    return cut_tiles(pictures, tile_px, empty=empty) if tile_px else pictures
+
+
 def _seen(boxes: NDArray[np.float32], window: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which boxes count in a window, and of which a lesser part shows."""
     shown = intersections_px(boxes, window[None])[:, 0]

@@ -18,7 +18,7 @@ from ..readers.detection import DetectionSet
 from ..readers.detection_formats import read_detections
 from ..training.course import Described
 from .detection import Augmentation, Fitted, anchors_for, answer_of, batches, evaluate, fit_all, held_back
-from .detection_tiles import cut_tiles
+from .detection_tiles import in_tiles
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,7 +42,7 @@ class Reading:
         if self.one_class:
             labels = tuple(np.zeros_like(label) for label in found.labels)
             found = replace(found, labels=labels, classes=(self.one_class,))
-        return cut_tiles(found, self.tile_px, empty=split != "train") if self.tile_px else found
+        return in_tiles(found, self.tile_px, empty=split != "train")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

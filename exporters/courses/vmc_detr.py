@@ -19,7 +19,7 @@ from ..readers.detection_formats import read_detections
 from ..registry import network_named, size_of
 from ..training.course import Described
 from .detection import Augmentation, Fitted, answer_of, batches, evaluate, fit_all, held_back, letterbox
-from .detection_tiles import cut_tiles
+from .detection_tiles import in_tiles
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -182,11 +182,6 @@ def course(
         tile_px=tile_px,
         augmentation=Augmentation(mosaic=mosaic, flip=flip),
     )
-
-
-def in_tiles(pictures: DetectionSet, tile_px: int, *, empty: bool = True) -> DetectionSet:
-    """Pictures in squares of ``tile_px``, or as they are where that is 0."""
-    return cut_tiles(pictures, tile_px, empty=empty) if tile_px else pictures
 
 
 def recipe_of(steps_per_epoch: int) -> dict[str, Any]:
