@@ -69,7 +69,7 @@ class CfdpEntity:
         self._timing = timing or Timing()
         self._bounds = bounds or Bounds()
         self._crc = crc
-        self._senders: dict[TransactionId, tuple[FileSender, FileSource, SenderRow]] = {}
+        self._senders: dict[TransactionId, tuple[FileSender, SenderRow]] = {}
         self._receivers: OrderedDict[TransactionId, tuple[FileReceiver, FileSink]] = OrderedDict()
         self._replies: list[bytes] = []
         self._unsaved_byte = 0
@@ -106,15 +106,15 @@ class CfdpEntity:
         for receiver, _ in self._receivers.values():
             if (raw := receiver.take()) is not None:
                 return raw
-        for sender, _, _ in self._by_rank():
-            if (raw := sender.take(room_byte, now_s)) is not None:
+        for sender, _ in self._by_rank():
+            if (raw := _from(sender, room_byte, now_s)) is not None:
                 self._close_ended(sender.header.transaction)
                 return raw
         return None
 
     def tick(self, now_s: float) -> None:
         """Let time pass for all transfers."""
-        for sender, _, _ in list(self._senders.values()):
+        for sender, _ in list(self._senders.values()):
             sender.tick(now_s)
         for receiver, _ in self._receivers.values():
             receiver.tick(now_s)
@@ -122,12 +122,12 @@ class CfdpEntity:
     @property
     def waiting(self) -> bool:
         """Some transfer has sent all it can and waits for the other side."""
-        return any(sender.waiting for sender, _, _ in self._senders.values())
+        return any(sender.waiting for sender, _ in self._senders.values())
 
     @property
     def busy(self) -> bool:
         """Some transfer has not ended and is not suspended."""
-        transfers = [sender.phase for sender, _, _ in self._senders.values()]
+        transfers = [sender.phase for sender, _ in self._senders.values()]
         transfers += [receiver.phase for receiver, _ in self._receivers.values()]
         return Phase.ACTIVE in transfers
 
@@ -140,21 +140,20 @@ class CfdpEntity:
 
     def ask_progress(self) -> None:
         """Let the sender that is on the move ask whether its receiver keeps up."""
-        for sender, _, _ in self._by_rank():
+        for sender, _ in self._by_rank():
             if sender.phase is Phase.ACTIVE and sender.left_byte:
                 sender.ask_progress()
                 return
 
     def outgoing(self) -> tuple[SenderRow, ...]:
         """The files that are being sent."""
-        return tuple(row for _, _, row in self._senders.values())
+        return tuple(row for _, row in self._senders.values())
 
     def drop(self, sequence: int) -> None:
         """Forget a file of ours without another word: the other side will hear of it only if it asks."""
         name = TransactionId(self.local_id, sequence)
         if name in self._senders:
-            _, source, row = self._senders.pop(name)
-            source.close()
+            _, row = self._senders.pop(name)
             self._log.close_sender(row.sequence, Phase.FAILED.value, Condition.CANCELLED)
 
     def cancel(self, name: TransactionId) -> None:
@@ -164,7 +163,7 @@ class CfdpEntity:
 
     def suspend(self, why: str) -> None:
         """Stand still, and make durable what has come."""
-        for sender, _, _ in self._senders.values():
+        for sender, _ in self._senders.values():
             sender.suspend(why)
         for receiver, _ in self._receivers.values():
             receiver.suspend(why)
@@ -172,7 +171,7 @@ class CfdpEntity:
 
     def resume(self, now_s: float) -> None:
         """Go on where it stood."""
-        for sender, _, _ in self._senders.values():
+        for sender, _ in self._senders.values():
             sender.resume(now_s)
         for receiver, _ in self._receivers.values():
             receiver.resume()
@@ -193,13 +192,11 @@ class CfdpEntity:
     def close(self) -> None:
         """Make durable what has come and close all files."""
         self.checkpoint()
-        for _, source, _ in self._senders.values():
-            source.close()
         for _, sink in self._receivers.values():
             sink.close()
 
-    def _by_rank(self) -> list[tuple[FileSender, FileSource, SenderRow]]:
-        return sorted(self._senders.values(), key=lambda entry: (-entry[2].rank, entry[2].sequence))
+    def _by_rank(self) -> list[tuple[FileSender, SenderRow]]:
+        return sorted(self._senders.values(), key=lambda entry: (-entry[1].rank, entry[1].sequence))
 
     def _insert_for_sender(self, header: Header, pdu: Pdu, now_s: float) -> None:
         if header.transaction.source != self.local_id:
@@ -299,16 +296,24 @@ class CfdpEntity:
         name = TransactionId(self.local_id, row.sequence)
         header = Header(name, row.destination, large=source.size_byte >= 1 << 32, crc=self._crc)
         names = (Path(row.path).name[:100], row.dest_name)
-        self._senders[name] = (FileSender(header, source, names, self._timing, resumed=resumed), source, row)
+        self._senders[name] = (FileSender(header, source, names, self._timing, resumed=resumed), row)
         return name
 
     def _close_ended(self, name: TransactionId) -> None:
-        sender, source, row = self._senders[name]
+        sender, row = self._senders[name]
         if sender.phase in (Phase.DONE, Phase.FAILED):
             self._log.close_sender(row.sequence, sender.phase.value, sender.verdict)
             self.reports.append(self._sent_report(row, sender.verdict))
-            source.close()
             del self._senders[name]
 
     def _sent_report(self, row: SenderRow, verdict: Condition) -> FileReport:
         return FileReport(TransactionId(self.local_id, row.sequence), row.dest_name, False, verdict)
+
+
+def _from(sender: FileSender, room_byte: int, now_s: float) -> bytes | None:
+    """What a sender has to send; one whose file has gone or changed tells the receiver that it gives up."""
+    try:
+        return sender.take(room_byte, now_s)
+    except LinkError:
+        sender.cancel(Condition.FILESTORE_REJECTION)
+        return sender.take(room_byte, now_s)

@@ -35,24 +35,34 @@ def safe_relative(name: str) -> Path | None:
 
 
 class FileSource:
-    """A file that is sent. Its size and checksum are taken once; a file that has changed since is refused."""
+    """A file that is sent. Its size and checksum are taken once; a file that has changed since is refused.
+
+    It is open only while it is read: hundreds may wait for a pass.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
-            self.size_byte = os.fstat(self._file.fileno()).st_size
+            self._mark = _mark(path.stat())
+            self.size_byte = self._mark[1]
             self.checksum = checksum(CRC_32, _chunks(path))
         except OSError as error:
             raise LinkError(f"Cannot send {path}: {error}. Give a file that can be read.") from error
 
     def read(self, offset: int, size_byte: int) -> bytes:
-        """A stretch of the file."""
-        return os.pread(self._file.fileno(), size_byte, offset)
+        """A stretch of the file. Raises LinkError where it has gone, or is not the same any more."""
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                if _mark(os.fstat(file.fileno())) == self._mark:
+                    return os.pread(file.fileno(), size_byte, offset)
+        except OSError as error:
+            raise LinkError(f"Cannot send the rest of {self.path}: {error}. Offer it again.") from error
+        raise LinkError(f"{self.path} has changed while it was sent. Offer it again.")
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+
+def _mark(found: os.stat_result) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written to."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class FileSink:

@@ -108,8 +108,6 @@ class World:
 def abandon(entity: CfdpEntity) -> None:
     """Let go of what it holds open, as the end of its process would, without making anything durable."""
     entity._log.close()
-    for _, source, _ in entity._senders.values():
-        source.close()
     for _, sink in entity._receivers.values():
         sink.close()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -27,9 +28,6 @@ from runtime.cfdp.pdus import (
 )
 from runtime.downlink.links import Impairment
 from runtime.errors import LinkError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 World = Any
 MakeWorld = Callable[..., World]
@@ -266,6 +264,38 @@ def test_a_file_that_vanished_is_reported(make_world: MakeWorld) -> None:
     assert [report.verdict for report in world.board.reports] == [Condition.FILESTORE_REJECTION]
     with pytest.raises(LinkError, match="can be read"):
         world.board.send(world.folder / "nothing", "x", 2)
+
+
+@pytest.mark.parametrize("how", ["gone", "changed", "replaced"])
+def test_a_file_that_changes_while_it_is_sent_is_given_up_and_the_others_go_on(make_world: MakeWorld, how: str) -> None:
+    world = make_world()
+    target, other = world.offer(content(50_000), value=9.0), world.offer(content(20_000, 1), "other.bin")
+    world.run(10_000)
+    path = world.folder / "board" / "outbox-file.bin"
+    if how == "changed":
+        path.write_bytes(content(50_001))
+    else:
+        path.unlink()
+    if how == "replaced":
+        path.write_bytes(content(50_000, 2))
+    world.run()
+    assert sorted(report.verdict for report in world.board.reports) == [
+        Condition.NONE,
+        Condition.FILESTORE_REJECTION,
+    ]
+    assert same(other, content(20_000, 1))
+    assert not target.exists()
+
+
+def test_r27_files_that_wait_for_a_pass_are_not_held_open(make_world: MakeWorld) -> None:
+    world = make_world()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    targets = [world.offer(content(2_000, seed), f"{seed}.bin") for seed in range(40)]
+    world.run(10_000)
+    assert world.board.open_files > 30
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 10
+    world.run()
+    assert all(same(target, content(2_000, seed)) for seed, target in enumerate(targets))
 
 
 def transfer(name: str, data: bytes, checksum: int, *, sequence: int = 9) -> list[bytes]:
