@@ -16,26 +16,36 @@ from .answers import ViewOf
 from .downlink.chips import values_name
 from .downlink.pictures import Look, PictureLadder
 from .errors import LinkError, StoreError
+from .frames.bands import GENERATED
 from .gdal import gdal_errors, one_line
+from .georeference import Georeference
 from .georeference.place import corners_of
 from .records import FloatArray, Product, TileOutcome, TileRef, UInt8Array
 
 OUTPUTS = ("image", "mask", "map")
 """Kinds of output with a value for each pixel."""
-KINDS = ("image", "mask", "map", "height", "change", "anomaly")
+FILLED = "filled"
+"""Kind of product with pixels that a network made up."""
+KINDS = ("image", "mask", "map", "height", "change", "anomaly", FILLED)
 """Kinds of product that come of them."""
+MEASURED, MADE_UP = 255, 128
+"""Opacity of a filled picture: made-up pixels are seen through, so that nobody takes them for the others."""
 MOST = 8
 """Answers that are kept of a slot: more than get pictures by default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """One answer. ``picture``: (1 or 3, edge, edge)."""
+    """One answer. ``picture``: (1 to 4, edge, edge); with 2 or 4 bands the last is an opacity, see ``MADE_UP``."""
 
     picture: UInt8Array
     values: FloatArray | None = None
     """(channels, edge, edge) of a map."""
     unit: str = ""
+    names: tuple[str, ...] = ()
+    """Of the channels, where they have any."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What its files say of how it was made."""
     corners_deg: tuple[tuple[float, float], ...] = ()
     """Longitude and latitude, upper left, lower left, lower right, upper right; empty where the frame has no place."""
 
@@ -45,6 +55,9 @@ class Keepsakes:
     """The rasters that stand out most in a slot, at most ``most``; of equals the first."""
 
     most: int = MOST
+    names: tuple[str, ...] = ()
+    """Of a map's channels, the last ``generated`` where a network makes pixels up."""
+    tags: Mapping[str, str] = field(default_factory=dict)
     _held: list[tuple[float, int, TileRef, Kept]] = field(default_factory=list)
     _count: int = 0
 
@@ -61,7 +74,9 @@ class Keepsakes:
             return
         done = [number for number, outcome in enumerate(ended) if outcome.outcome == "done"]
         for number in done:
-            worth = _stands_out(info, raw[number])
+            worth = float((raw[number, -1] > 0.5).mean()) if self._fills else _stands_out(info, raw[number])
+            if self._fills and worth == 0.0:
+                continue  # as it was taken
             self._count += 1
             if len(self._held) >= self.most:
                 last = min(self._held, key=lambda one: one[:2])
@@ -70,7 +85,19 @@ class Keepsakes:
                 self._held.remove(last)
             ref = refs[number]
             key = TileRef(ref.frame_id, ref.row_px, ref.col_px, ref.edge_px)
-            self._held.append((worth, -self._count, key, _kept(info, key, raw[number], view)))
+            self._held.append((worth, -self._count, key, self._kept(info, key, raw[number], view)))
+
+    @property
+    def _fills(self) -> bool:
+        return self.names[-1:] == (GENERATED,)
+
+    def _kept(self, info: PackageInfo, ref: TileRef, raw: NDArray[Any], view: ViewOf) -> Kept:
+        picture = filled_picture(raw, self.names) if self._fills else picture_of_answer(info, raw)
+        if info.output.kind != "map":
+            return Kept(picture)
+        values, place = np.array(raw, dtype=np.float32), view(ref.frame_id).georeference
+        corners = () if place is None else _corners_deg(place, ref)
+        return Kept(picture, values, info.output.unit, self.names, self.tags, corners)
 
     def take(self) -> dict[TileRef, Kept]:
         """Hand over what was kept and begin anew."""
@@ -87,18 +114,11 @@ def _stands_out(info: PackageInfo, raw: NDArray[Any]) -> float:
     return 1.0
 
 
-def _kept(info: PackageInfo, ref: TileRef, raw: NDArray[Any], view: ViewOf) -> Kept:
-    picture = picture_of_answer(info, raw)
-    if info.output.kind != "map":
-        return Kept(picture)
-    values = np.array(raw, dtype=np.float32)
-    place = view(ref.frame_id).georeference
-    if place is None:
-        return Kept(picture, values, info.output.unit)
+def _corners_deg(place: Georeference, ref: TileRef) -> tuple[tuple[float, float], ...]:
     side = np.array([[ref.row_px, ref.col_px, ref.row_px + ref.edge_px, ref.col_px + ref.edge_px]], dtype=np.float64)
     corners = corners_of(side)[0]
     lon, lat = place.to_wgs84(corners[:, 0], corners[:, 1])
-    return Kept(picture, values, info.output.unit, tuple(zip(lon.tolist(), lat.tolist(), strict=True)))
+    return tuple(zip(lon.tolist(), lat.tolist(), strict=True))
 
 
 def values_tiff(kept: Kept) -> bytes:
@@ -120,6 +140,9 @@ def values_tiff(kept: Kept) -> bytes:
             with memory.open(**profile) as target:
                 target.write(kept.values)
                 target.units = [kept.unit] * channels
+                target.update_tags(**kept.tags)
+                if len(kept.names) == channels:
+                    target.descriptions = kept.names
             return bytes(memory.read())
     except gdal_errors() as error:
         raise StoreError(f"The values of a map cannot be written: {one_line(error)}. Check its package.") from error
@@ -141,6 +164,21 @@ def picture_of_answer(info: PackageInfo, raw: NDArray[Any]) -> UInt8Array:
         return np.asarray(levels[None], dtype=np.uint8)
     low, high = float(raw[0].min()), float(raw[0].max())
     return np.asarray(np.rint((raw[:1] - low) * (255.0 / max(high - low, 1e-9))), dtype=np.uint8)
+
+
+def filled_picture(raw: NDArray[Any], names: Sequence[str]) -> UInt8Array:
+    """(2 or 4, edge, edge) bytes of a filled image, (channels, edge, edge), the last marking what was made up.
+
+    Stretched from the darkest to the brightest of the measured pixels, all bands alike; the last is the opacity.
+    """
+    colours = [names.index(name) for name in ("red", "green", "blue") if name in names]
+    shown = raw[colours] if len(colours) == 3 else raw[:1]
+    made_up = raw[-1] > 0.5
+    seen = shown[:, ~made_up] if not made_up.all() else shown
+    low, high = float(seen.min()), float(seen.max())
+    levels = np.rint(np.clip((shown - low) * (255.0 / max(high - low, 1e-9)), 0.0, 255.0))
+    opacity = np.where(made_up, MADE_UP, MEASURED)[None]
+    return np.asarray(np.concatenate([levels, opacity]), dtype=np.uint8)
 
 
 class Keeping(Protocol):

@@ -325,7 +325,7 @@ def locate(
         if track is not None:
             scores = places.scores(places.views(vector))
             state = track.step(scores, None if moved_m is None else moved_m[at])
-            fused.append(_fused(fixes[-1], state, sight, gallery.crs))
+            fused.append(fused_fix(fixes[-1], state, sight, gallery.crs))
     return Located(gallery=name, crs=gallery.crs, fixes=tuple(fixes), track=None if track is None else tuple(fused))
 
 
@@ -341,7 +341,7 @@ def track_of(places: Places, drift_m: float | None) -> Track:
     )
 
 
-def _fused(fix: Fix, state: TrackState, sight: Sight, crs: str) -> Fix:
+def fused_fix(fix: Fix, state: TrackState, sight: Sight, crs: str) -> Fix:
     """The fix of one picture with the position that the whole track so far gives it."""
     if state.middle_m is None:
         return replace(

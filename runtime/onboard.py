@@ -20,7 +20,7 @@ from .frames.bands import GENERATED
 from .frames.scenes import SceneSource
 from .georeference.rings import Float64Array
 from .infer import make_task
-from .keepsakes import Keepsakes, Kept
+from .keepsakes import FILLED, Keepsakes, Kept
 from .parts import parts_of, whole_outcomes
 from .pipeline.looking import MADE_UP
 from .records import FloatArray, Product, Tile, TileOutcome, TileRef, UInt8Array
@@ -31,7 +31,7 @@ WORTH_MIN = 1e-9
 """Of a tile whose slot has no worth but was chosen to be worked on all the same."""
 BATCH_PART = 32
 """Parts of tiles that an engine sees at a time."""
-KIND_OF_TASK = {"anomaly": "anomaly", "change": "change", "terrain": "height"}
+KIND_OF_TASK = {"anomaly": "anomaly", "change": "change", "declouded": FILLED, "terrain": "height"}
 """What products are called whose task says more than the form of the answer."""
 
 
@@ -157,7 +157,10 @@ def _loaded(package: ModelPackage, engine: Engine) -> LoadedNetwork:
     task: Any = make_task(package, engine)
     if isinstance(task, Declouder):
         task = task.in_flight()
-        return LoadedNetwork(package=task.package, engine=task.engine, reader=task)
+        keepsakes = Keepsakes(names=task.band_names, tags=task.tags)
+        return LoadedNetwork(
+            package=task.package, engine=task.engine, reader=task, keepsakes=keepsakes, knows_missing=True
+        )
     knows_missing = isinstance(task, TerrainTask)
     return LoadedNetwork(package=package, engine=engine, reader=reader_of(task), knows_missing=knows_missing)
 

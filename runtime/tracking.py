@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import MissionError
 from .records import FloatArray
 
+Float64Array = NDArray[np.float64]
 MOST_CELLS = 4_000_000
 START_OFF, LEAVE, RETURN = 0.5, 0.02, 0.02
 """Chance of being off the map at the start, and of leaving and entering it unseen between two pictures."""
@@ -90,6 +91,14 @@ class Track:
         self._on /= whole
         self._off /= whole
         return self._state()
+
+    def memento(self) -> tuple[Float64Array, float, bool]:
+        """What ``restore`` takes to forget the pictures since."""
+        return self._on.copy(), self._off, self._fresh
+
+    def restore(self, memento: tuple[Float64Array, float, bool]) -> None:
+        """Go back to where ``memento`` was taken."""
+        self._on, self._off, self._fresh = memento[0].copy(), memento[1], memento[2]
 
     def _move(self, moved_m: tuple[float, float]) -> None:
         """Shift, widen; what lands outside the gallery is off the map, and some of what is off comes back anywhere."""

@@ -51,6 +51,8 @@ class Fleet:
     """Of a right answer, by the task of its package; 1 for tasks that are not named."""
     note: Callable[[LoadedNetwork, Sequence[Any], ViewOf, SlotState], None] | None = None
     """See ``Craftsman``."""
+    placed: Callable[[LoadedNetwork], LoadedNetwork] = lambda network: network
+    """What a network outside chains is made into, such as one that knows the gallery of the flight area."""
     networks: dict[str, Craftsman] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Names whose package cannot be loaded, and why."""
@@ -180,6 +182,14 @@ class Fleet:
 
     def _load(self, package: dict[str, ModelPackage]) -> LoadedNetwork:
         """Load one network as the mission wants its engines."""
+        network = self._stage(package)
+        try:
+            return self.placed(network)
+        except (ExporterError, EngineError, MissionError):
+            network.engine.close()
+            raise
+
+    def _stage(self, package: dict[str, ModelPackage]) -> LoadedNetwork:
         loaded = load_networks(package, memory=self.memory, batch_tile=self.batch_tile, opener=self.opener)
         (network,) = loaded.values()
         return self._valued(network)
@@ -197,7 +207,7 @@ class Fleet:
         stages: list[LoadedNetwork] = []
         try:
             for package in packages:
-                stages.append(self._load({name: package}))  # noqa: PERF401  those before must be closed if one fails
+                stages.append(self._stage({name: package}))  # noqa: PERF401  those before must be closed if one fails
             network = StagedNetwork(chain=self.chain, stages=tuple(stages))
         except (EngineError, MissionError):
             for part in stages:

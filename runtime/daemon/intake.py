@@ -20,14 +20,15 @@ from power_sim.slot import SlotState
 
 from ..answers import View
 from ..errors import FrameError, StoreError
-from ..frames import GENERATED, RasterFrame, choose_bands, open_frame
+from ..frames import GENERATED, RasterFrame, Stack, choose_bands
 from ..georeference import Box, footprints
 from ..georeference.rings import Float64Array
 from ..onboard import picture_of
 from ..pipeline.looking import MADE_UP
 from ..records import Tile, TileOutcome, TileRef, UInt8Array
 from ..tasks.declouded import generated_apart
-from ..tiles import Filter, TileGrid, cut, skip_empty, tile_grid
+from ..tiles import Filter, Window, cut, skip_empty, tile_grid
+from .beside import Company, read_sight
 from .ledger import Ledger, Waiting
 from .references import References, plain_bands
 from .sections import SourceSection
@@ -58,6 +59,8 @@ class Intake:
     """Whether a cover's tiles may wait for a later slot."""
     edge_px: int
     queue_max_tile: int
+    whole: bool = False
+    """One tile a frame, the square in its middle, instead of tiles of ``edge_px``."""
     references: References | None = None
     """What is laid under new tiles, for networks that compare two dates."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -68,7 +71,7 @@ class Intake:
     _new: set[str] = field(default_factory=set)
     _reached: Counter[str] = field(default_factory=Counter)
     _shed: list[TileOutcome] = field(default_factory=list)
-    _open: OrderedDict[tuple[str, str], RasterFrame] = field(default_factory=OrderedDict)
+    _open: OrderedDict[tuple[str, str], RasterFrame | Stack] = field(default_factory=OrderedDict)
     _frames: dict[str, Waiting] = field(default_factory=dict)
     _now_s: float = 0.0
 
@@ -83,7 +86,7 @@ class Intake:
         self._recut()
         listed = {frame.file for frame in self.ledger.waiting()}
         for path in sorted(self.kept.iterdir()):
-            if path.name not in listed:
+            if path.name not in listed and self._company.is_frame(path.name):
                 self._take_on(path)
 
     def collect(self, slot: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -154,7 +157,7 @@ class Intake:
         return generated_apart(refs, lambda ref: self._frame(ref.frame_id, "float32"))
 
     def _compared(
-        self, tiles: Sequence[Tile], plain: Sequence[str], bands: Sequence[str], frame: RasterFrame
+        self, tiles: Sequence[Tile], plain: Sequence[str], bands: Sequence[str], frame: RasterFrame | Stack
     ) -> tuple[list[Tile], list[TileOutcome]]:
         """Return the tiles with their references under them, and those that cannot be compared as shed."""
         if self.references is None:
@@ -172,6 +175,10 @@ class Intake:
         """Return size and place of a frame that waits."""
         frame = self._frame(frame_id)
         return View(frame.width_px, frame.height_px, frame.georeference)
+
+    def sight(self, frame_id: str) -> dict[str, float]:
+        """Return what came with a frame about how it was taken. Raises ``FrameError``."""
+        return read_sight(self.kept / self._frames[frame_id].file, frame_id)
 
     def look(self, ref: TileRef) -> UInt8Array | None:
         """Return a window's pixels for a picture without working on it, ``None`` where they cannot be read."""
@@ -211,9 +218,20 @@ class Intake:
         self._open.clear()
         self.ledger.close()
 
-    def _grid(self, frame: Waiting) -> TileGrid:
-        size, overlap_px = (frame.width_px, frame.height_px), min(frame.overlap_px, self.edge_px - 1)
-        return tile_grid(*size, self.edge_px, overlap_px, frame_id=frame.frame_id)
+    @property
+    def _company(self) -> Company:
+        return Company(self.section.beside)
+
+    def _grid(self, frame: Waiting) -> Sequence[Window]:
+        return self._windows_of(frame.width_px, frame.height_px, frame.overlap_px, frame.frame_id)
+
+    def _windows_of(self, width_px: int, height_px: int, overlap_px: int, frame_id: str = "") -> Sequence[Window]:
+        if not self.whole:
+            overlap_px = min(overlap_px, self.edge_px - 1)
+            return tile_grid(width_px, height_px, self.edge_px, overlap_px, frame_id=frame_id)
+        side = min(width_px, height_px)
+        top, left = (height_px - side) // 2, (width_px - side) // 2
+        return [Window(TileRef(frame_id, top, left, side), Box(top, left, side, side))]
 
     def _recut(self) -> None:
         """Begin those waiting frames anew that the mission's networks cut otherwise than those of the last run."""
@@ -245,6 +263,7 @@ class Intake:
 
     def _arrivals(self) -> list[Path]:
         """Whole files in the inbox, by name; ``StoreError`` where it cannot be read."""
+        company = self._company
         try:
             with os.scandir(self.inbox) as entries:
                 names = [
@@ -253,6 +272,7 @@ class Intake:
                     if not entry.name.startswith(".")
                     and not entry.name.endswith(UNFINISHED)
                     and not entry.name.endswith(".json")
+                    and company.is_frame(entry.name)
                     and entry.is_file(follow_symlinks=False)
                 ]
         except OSError as error:
@@ -268,7 +288,13 @@ class Intake:
                 return
             file = f"{sha256[:32]}{path.suffix.lower()}"
             kept = self.kept / file
+            have = {**dict(self._company.of(kept)), **dict(self._company.of(path))}
+            if why := self._company.missing(have, path.name):
+                self._refuse(path, "refused_frame", f"{path.name}: {why}")  # may come again, with what it needs
+                return
             if path != kept:
+                for role, beside in have.items():
+                    self._move(beside, kept.with_name(f"{kept.stem}.{role}{beside.suffix.lower()}"))
                 self._move(path, kept)
             self._register(kept, sha256, path.stem)
         except OSError as error:
@@ -283,7 +309,7 @@ class Intake:
                 if pixels > self.section.pixels_max:
                     raise FrameError(f"{frame_id} has {pixels} pixels, more than source.pixels_max allows. Split it.")
                 overlap_px = self.section.overlap_px
-                tile = len(tile_grid(frame.width_px, frame.height_px, self.edge_px, overlap_px))
+                tile = len(self._windows_of(frame.width_px, frame.height_px, overlap_px))
                 cover, captured = self._cover(frame), frame.captured_unix_s
                 size = frame.width_px, frame.height_px
         except FrameError as error:
@@ -295,15 +321,14 @@ class Intake:
         self.counts["arrived_tile"] += tile
         log.info("frame %s taken on: %d tiles of %s", frame_id, tile, cover)
 
-    def _opened(self, path: Path, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame:
+    def _opened(self, path: Path, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame | Stack:
         section = self.section
         low, high = section.range_low, section.range_high
         value_range = None if low is None or high is None else (low, high)
-        return open_frame(
-            path, frame_id=frame_id, band_names=section.bands, value_range=value_range, tile_dtype=tile_dtype
-        )
+        given = {"band_names": section.bands, "value_range": value_range}
+        return self._company.open(path, frame_id=frame_id, tile_dtype=tile_dtype, **given)
 
-    def _cover(self, frame: RasterFrame) -> str:
+    def _cover(self, frame: RasterFrame | Stack) -> str:
         """Return the cover at the frame's middle by the built-in map, or the mission's word where it has no place."""
         if frame.georeference is not None:
             middle = Box(frame.height_px // 2, frame.width_px // 2, 1, 1)
@@ -318,7 +343,7 @@ class Intake:
                         return "land"
         return self.section.cover or self.covers[0]
 
-    def _frame(self, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame:
+    def _frame(self, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame | Stack:
         key = frame_id, tile_dtype
         if key in self._open:
             self._open.move_to_end(key)
@@ -333,6 +358,8 @@ class Intake:
         gone = {name for name, frame in self._frames.items() if frame.file == file}
         for key in [key for key in self._open if key[0] in gone]:
             self._open.pop(key).close()
+        for _, beside in list(self._company.of(self.kept / file)):
+            beside.unlink(missing_ok=True)
         (self.kept / file).unlink(missing_ok=True)
         self.counts["ended_frame"] += 1
 
@@ -340,6 +367,8 @@ class Intake:
         self.counts[count] += 1
         self.last_event = why
         log.warning("%s: %s", count, why)
+        for _, beside in list(self._company.of(path)):
+            beside.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
     def _move(self, path: Path, kept: Path) -> None:

@@ -23,6 +23,7 @@ from ..tasks.chain import Chain
 from .fleet import CHAIN
 from .sections import (
     LadderSection,
+    LocateSection,
     MissionSection,
     ModelsSection,
     RadioSection,
@@ -50,6 +51,7 @@ class Flight:
     tasks: Mapping[str, TaskSection] = key({})
     references: ReferencesSection = field(default_factory=ReferencesSection)
     requests: RequestsSection = field(default_factory=RequestsSection)
+    locate: LocateSection = field(default_factory=LocateSection)
 
     @property
     def worth(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import FrameError, MissionError
 from ..frame import Patch
-from ..frames import RasterFrame, choose_bands, open_frame
+from ..frames import RasterFrame, Stack, choose_bands, open_frame
 from ..georeference import MapGeoreference
 from ..records import Tile
 from ..reference_store import GroundTile, ReferenceStore, georeference_of, stacked
@@ -29,7 +29,9 @@ class References:
     store: ReferenceStore
     rules: Registration = field(default_factory=Registration)
 
-    def under(self, tile: Tile, have: Sequence[str], bands: Sequence[str], frame: RasterFrame, now_s: float) -> Tile:
+    def under(
+        self, tile: Tile, have: Sequence[str], bands: Sequence[str], frame: RasterFrame | Stack, now_s: float
+    ) -> Tile:
         """``tile``, whose bands are ``have``, as a change package's ``bands``, its reference registered.
 
         ``now_s`` is the date of a frame that does not say its own. Raises ``FrameError`` for a tile that cannot be

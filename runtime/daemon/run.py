@@ -23,6 +23,7 @@ from .metrics import MetricsServer
 from .mission import load_mission
 from .notify import Notifier
 from .outfit import packages_aboard
+from .places import check_places
 from .ring import JsonRing, RingHandler
 from .wiring import Aboard
 
@@ -55,6 +56,7 @@ def check_mission(path: Path, overrides: Mapping[str, str] | None = None) -> dic
     folder = mission.at(section.packages) if section.packages else DEPLOY / "packages"
     trust = load_trust(mission.at(section.keys) if section.keys else DEPLOY / "keys")
     packages = packages_aboard(mission, lambda package_id: load_package(folder / package_id, trust=trust))
+    check_places(mission, packages.values())
     pool = [
         measured_profile(model, packages[name]) if name in packages and model.energy_kind != "published" else model
         for model in mission.scenario.pool.models

@@ -60,6 +60,9 @@ class SourceSection:
     """A larger frame is refused."""
     forbid_detection_on_generated: bool = True
     """Tiles with pixels that a network made up (the frame's band ``generated`` says so) are shed, whoever asks."""
+    beside: Mapping[str, tuple[str, ...]] = key({})
+    """Further scenes of each frame NAME.tif, by role: NAME.ROLE.tif with these bands, such as sar = ["vv", "vh"]. They
+    are laid over it, and must be in the inbox before it is."""
     stream: str = ""
     """``stream``: FIFO or device that push-broom lines come from, as docs/pipeline.md describes them."""
     lines: int = key(512, low=16, high=100_000)
@@ -171,6 +174,29 @@ class ReferencesSection:
     """Of rasters in a map projection, each with its date where it has one. Read once, at the start."""
     store_mib: int = key(256, low=1, high=1 << 20)
     """What the references may take in the state folder; the oldest of least value give way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocateSection:
+    """How packages of the task ``locate`` find where pictures were taken; ``NAME.sight.json`` beside one says more."""
+
+    gallery: str = ""
+    """Of subsolar gallery build, by the package that flies. Empty: the package answers vectors."""
+    gsd_m: float | None = key(None, above=0.0, high=1e4)
+    """Metres a pixel, of pictures taken straight down."""
+    height_m: float | None = key(None, above=0.0, high=1e5)
+    """Above ground; with ``focal_px`` in place of ``gsd_m``."""
+    focal_px: float | None = key(None, above=0.0, high=1e6)
+    heading_deg: float = key(0.0, low=-360.0, high=360.0)
+    """Of the upper edge, clockwise from north."""
+    tilt_deg: float = key(90.0, low=0.0, high=90.0)
+    """Of the axis below level."""
+    track: bool = True
+    """Frames are one flight, in the order in which they come: each fix is that of the whole flight so far."""
+    drift_m: float | None = key(None, above=0.0, high=1e5)
+    """Error of motion between two frames; a tile's side if not said, as without odometry."""
+    false_fix_frac: float = key(0.05, above=0.0, high=0.5)
+    """Share of pictures from elsewhere that may get a position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

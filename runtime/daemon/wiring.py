@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from exporters.archive import unpack
 from exporters.package import load_package
@@ -22,7 +20,7 @@ from ..cfdp import BOARD_ID, CfdpEntity, TransactionLog
 from ..downlink import ChipOutbox
 from ..downlink.pictures import PictureLadder
 from ..engines import MemoryBudget, Preference, Vendor, machine_limit_byte, open_preferred
-from ..errors import MissionError, StoreError
+from ..errors import MissionError
 from ..home import DEPLOY
 from ..keepsakes import AnswerPictures
 from ..models import Keyring, ModelSlots
@@ -40,18 +38,20 @@ from .ledger import Ledger
 from .metrics import Metrics
 from .mission import Mission
 from .outfit import flown_scenario, packages_of
+from .places import placer, takes_whole_frames
 from .radio import Radio
 from .rails import meter_of
 from .references import plain_bands, stock
 from .requests import Indexes, RequestDesk
 from .ring import JsonRing
+from .state_folder import hold, make_state
 from .supply import supply_of
 from .trace import header, mission_policy
 from .world import FlightWorld
 
 log = logging.getLogger(__name__)
 
-SETTLED = ("mission", "source", "reports", "references", "requests")
+SETTLED = ("mission", "source", "reports", "references", "requests", "locate")
 """Sections that a restart alone can change."""
 
 
@@ -104,8 +104,8 @@ class Aboard:
         self.vendor = vendor or Vendor()
         self._wires = 0
         state = mission.state
-        _make(state)
-        self._lock = _lock(state / "lock")
+        make_state(state)
+        self._lock = hold(state / "lock")
         self.store = ProductStore(state / "products.sqlite")
         self.file_log = TransactionLog(state / "cfdp.sqlite")
         self.files = CfdpEntity(BOARD_ID, state / "uplinked", self.file_log)
@@ -149,6 +149,7 @@ class Aboard:
             mission.chain,
             flight.worth,
             self.indexes.note,
+            placer(mission, self.intake.sight),
         )
         if old is None:
             for package_id in self.slots.boot(flight.models.boots_max):
@@ -156,6 +157,10 @@ class Aboard:
         else:
             fleet.networks = dict(old.fleet.networks)
         fleet.load({model.name: model.package_id or model.name for model in mission.scenario.pool.models})
+        whole = takes_whole_frames(one.loaded for one in fleet.networks.values())
+        if old is not None and whole != self.intake.whole:
+            raise MissionError("The pool changes between tiles and whole pictures, which takes a restart.")
+        self.intake.whole = whole
         edge = self._grid_px(mission, fleet)
         scenario, worth_frac = flown_scenario(mission, fleet, edge)
         self.intake.edge_px = edge
@@ -366,31 +371,6 @@ class Aboard:
         }
         self._trace_header = header(scenario, scenario.policy.name, facts)
         self.trace.restate()
-
-
-def _make(state: Path) -> None:
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        probe = state / ".probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(
-            f"the state folder {state} cannot be written: {error.strerror}. Make it, or correct mission.state."
-        ) from error
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold the state folder for this process alone."""
-    file = path.open("w", encoding="ascii")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise MissionError(f"another daemon uses {path.parent}. Stop it, or give this one its own folder.") from error
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
 
 
 def _version() -> str:

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from ..cfdp import GROUND_ID, CfdpEntity, FileReport
-from ..durable import write_whole
+from ..durable import whole
 from ..errors import StoreError
+from ..faults import fault
 from ..records import Product, UInt8Array
 
 RUNGS = ("chip", "tile")
 GROUND_FOLDER = "pictures"
+_PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Colour type by the number of bands."""
 
 
 class ChipOutbox:
@@ -41,7 +44,7 @@ class ChipOutbox:
             raise StoreError(f"Cannot use {folder}: {error}. Choose a folder that you may write to.") from error
 
     def offer(self, product: Product, pixels: UInt8Array, value: float, *, rung: str = "chip") -> None:
-        """Queue a picture of ``product``. ``pixels``: (bands, rows, columns), 1 or 3 bands, uint8.
+        """Queue a picture of ``product``. ``pixels``: (bands, rows, columns), 1 to 4 bands, uint8; see ``png``.
 
         ``value`` is what the picture adds to the product. Offering the same again changes nothing. Raises StoreError.
         """
@@ -55,7 +58,9 @@ class ChipOutbox:
         if name in self._sizes_byte:
             return
         try:
-            write_whole(path, content)
+            with whole(path, lambda: fault("pictures.keep.before_rename")) as file:
+                file.write(content)
+            fault("pictures.keep.after_rename")
         except OSError as error:
             raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
         self._sizes_byte[path.name] = len(content)
@@ -104,8 +109,13 @@ class ChipOutbox:
         return self.waiting_byte <= self._limit_byte and len(self._sizes_byte) <= self._limit_file
 
     def _remove(self, name: str) -> None:
+        path = self._folder / name
+        try:
+            fault("pictures.settle.before_unlink")
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"Cannot remove {path}: {error}. Check the folder's owner and its disk.") from error
         self._sizes_byte.pop(name, None)
-        (self._folder / name).unlink(missing_ok=True)
 
 
 def picture_name(product_id: str, rung: str) -> str:
@@ -128,13 +138,16 @@ def values_name(product_id: str) -> str:
 
 
 def png(pixels: UInt8Array) -> bytes:
-    """An 8-bit PNG (ISO/IEC 15948) of (bands, rows, columns); one band is grey, three are red, green and blue."""
+    """An 8-bit PNG (ISO/IEC 15948) of (bands, rows, columns); one band is grey, three are red, green and blue.
+
+    With one more, that is the opacity.
+    """
     bands, rows, columns = pixels.shape
-    if bands not in (1, 3):
-        raise StoreError(f"A picture of {bands} bands cannot be written. Give 1 or 3 of them.")
+    if bands not in _PNG_COLOUR:
+        raise StoreError(f"A picture of {bands} bands cannot be written. Give 1 to 4 of them.")
     lines = np.zeros((rows, 1 + columns * bands), np.uint8)  # each line begins with its filter, 0: none
     lines[:, 1:] = np.moveaxis(pixels, 0, -1).reshape(rows, -1)
-    head = struct.pack(">IIBBBBB", columns, rows, 8, 0 if bands == 1 else 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", columns, rows, 8, _PNG_COLOUR[bands], 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
 

@@ -9,9 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..durable import sync_folder
 from ..errors import StoreError
 from ..faults import fault
 from ..georeference import geometry_of
+from ..keepsakes import FILLED
+from ..positions import POSITION, position_of
 from ..records import Product
 
 
@@ -44,7 +47,22 @@ def _feature(product: Product) -> dict[str, Any]:
             "window_px": [product.row_px, product.col_px, product.edge_px],
             "package_id": product.package_id,
             "package_sha256": product.package_sha256,
+            **_own(product),
         },
+    }
+
+
+def _own(product: Product) -> dict[str, float]:
+    """What only products of one kind say: place and error of a position, the made-up share of a filled picture."""
+    if product.kind == FILLED:
+        return {"generated_frac": round(1.0 - product.score, 6)}
+    if product.kind != POSITION or product.footprint is None:
+        return {}
+    longitude_deg, latitude_deg, error_m = position_of(product.footprint)
+    return {
+        "longitude_deg": round(longitude_deg, 7),
+        "latitude_deg": round(latitude_deg, 7),
+        "error_m": round(error_m, 2),
     }
 
 
@@ -82,5 +100,7 @@ def replace_durably(part: Path, path: Path) -> None:
     """Move a finished file to its place, so that a power cut leaves the old one or the new one."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    fault("ground.geojson.before_rename")
+    fault("ground.show.before_rename")
     os.replace(part, path)
+    sync_folder(path.parent)
+    fault("ground.show.after_rename")

@@ -15,6 +15,8 @@ KINDS = {
     "geometry": "object with its outline",
     "mask": "mask of a tile",
     "image": "restored picture",
+    "filled": "picture filled under clouds",
+    "position": "position of the camera",
     "anomaly": "anomaly",
     "change": "change since the reference",
     "height": "height map",

@@ -33,7 +33,6 @@ from ..engines.engine import Engine
 from ..errors import EngineError, FrameError
 from ..frame import Frame, Patch, read_square
 from ..frames.bands import GENERATED, choose_bands
-from ..frames.raster import RasterFrame
 from ..georeference import Box
 from ..records import FloatArray, TileArray, TileOutcome, TileRef
 from .values import MapTask
@@ -45,6 +44,7 @@ PLACE = ("row_px", "col_px")
 """Bands of ``PlacedFrame``."""
 SAMPLING_TAG = "SUBSOLAR_SAMPLING"
 """Tag of the file: steps, seed and limit as JSON."""
+MISSING = "picture, radar or cloud mask do not cover the whole tile, so nothing was made up"
 GOLDEN_TOLERANCE_DN = 50.0
 _REFLECTANCE_MAX = 2.0
 """Where no pixel is brighter than this, the scene is in 0..1 and not in 0..10000."""
@@ -89,13 +89,15 @@ class Sampler:
         """(n, 6 or 8, e, e) float32 in: ``SCENE_BANDS``, and ``PLACE`` where noise follows the scene, not the tile.
 
         (n, 4, e, e) out: red, green, blue, and 1 where they are made up. Tiles with too much cloud are NaN but for that
-        mask. Raises ``EngineError`` for values that are no decibels or no reflectance times 10000.
+        mask, and so are those that lack picture, radar or cloud mask somewhere; of these that is 0: nothing was made
+        up. Raises ``EngineError`` for values that are no decibels or no reflectance times 10000.
         """
         tiles = np.asarray(batch, dtype=np.float32)
-        optical, radar, cloud = tiles[:, :3], tiles[:, 3:5], tiles[:, 5:6] > 0.5
+        whole = np.isfinite(tiles[:, : len(SCENE_BANDS)]).all(axis=(1, 2, 3))
+        optical, radar, cloud = tiles[:, :3], tiles[:, 3:5], (tiles[:, 5:6] > 0.5) & whole[:, None, None, None]
         share = cloud.mean(axis=(1, 2, 3))
         answer = np.concatenate([optical, cloud], axis=1).astype(np.float32)
-        answer[share > self.sampling.most_cloud_frac, :3] = np.nan
+        answer[(share > self.sampling.most_cloud_frac) | ~whole, :3] = np.nan
         work = (share > 0.0) & (share <= self.sampling.most_cloud_frac)
         if work.any():
             _check_units(optical[work], radar[work])
@@ -162,6 +164,8 @@ class Declouder(MapTask):
             if outcome.outcome == "failed" and share[number] > limit:
                 reason = f"too much cloud: more than {limit:.0%} of the tile, so nothing was made up"
                 outcomes[number] = replace(outcome, reason=reason)
+            elif outcome.outcome == "failed" and share[number] == 0.0:
+                outcomes[number] = replace(outcome, reason=MISSING)
         return values, outcomes
 
     def score(self, peak: float) -> float:
@@ -212,7 +216,7 @@ class PlacedFrame:
 
 
 def generated_apart(
-    refs: Sequence[TileRef], frame_of: Callable[[TileRef], RasterFrame]
+    refs: Sequence[TileRef], frame_of: Callable[[TileRef], Frame]
 ) -> tuple[list[TileRef], list[TileRef]]:
     """Tiles that were measured as a whole, and tiles that show a pixel that a network made up.
 
@@ -231,7 +235,7 @@ def generated_apart(
     return measured, made_up
 
 
-def _shows_generated(frame: RasterFrame, ref: TileRef) -> bool:
+def _shows_generated(frame: Frame, ref: TileRef) -> bool:
     mask = frame.read(ref.row_px, ref.col_px, ref.edge_px, (frame.bands.index(GENERATED),))
     return bool((np.nan_to_num(mask) > 0).any())
 

@@ -51,7 +51,7 @@ def test_a_png_is_read_by_others(tmp_path: Path, bands: int) -> None:
 
 
 def test_a_picture_of_five_bands_is_refused() -> None:
-    with pytest.raises(StoreError, match="1 or 3"):
+    with pytest.raises(StoreError, match="1 to 4"):
         png(np.zeros((5, 4, 4), np.uint8))
 
 
