@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ExportError
+from .onnx_runtime import silence_onnxruntime
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -134,6 +135,7 @@ def trace(
 
 def simplify(model: ModelProto) -> ModelProto:
     """The same function in fewer nodes, without the traces of where it was made."""
+    silence_onnxruntime()  # onnxslim imports it
     import onnxslim
 
     slim: Any = onnxslim.slim(model)

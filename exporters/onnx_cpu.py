@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ExportError
+from .onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -25,8 +26,7 @@ def batch_for(shape: Sequence[int], *, most: int = 32) -> int:
 
 def open_session(onnx: bytes, *, threads: int = 1) -> InferenceSession:
     """A session that surely runs on the CPU."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
@@ -55,6 +55,4 @@ def inferrer(onnx: bytes, *, threads: int = 1, batch: int = 32) -> Infer:
 
 def version() -> str:
     """The version of ONNX Runtime."""
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
+    return str(import_onnxruntime().__version__)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import ExportError
 from .onnx_cpu import inferrer
+from .onnx_runtime import import_onnxruntime
 from .records import Quantisation
 
 METHODS = ("minmax", "entropy", "percentile-99.9", "percentile-99.99")
@@ -189,6 +190,7 @@ def calibrate(model: bytes, tiles: Tiles, methods: Sequence[str], target: Target
 
 @contextlib.contextmanager
 def _calibrator(model: bytes, method: str, target: Target) -> Iterator[Any]:
+    import_onnxruntime()
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
@@ -213,6 +215,8 @@ def _calibrator(model: bytes, method: str, target: Target) -> Iterator[Any]:
 def insert_qdq(model: bytes, ranges: Any, target: Target, in_float: Sequence[str]) -> bytes:
     """The graph with Q and DQ around what is not in ``in_float``."""
     import onnx
+
+    import_onnxruntime()
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 

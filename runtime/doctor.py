@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from exporters.errors import ExporterError, KeyFileError
 from exporters.keys import load_trust
+from exporters.onnx_runtime import import_onnxruntime
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError
 
@@ -77,8 +78,7 @@ def onnx_engine() -> Finding:
     """Return which execution providers ONNX Runtime offers."""
     if importlib.util.find_spec("onnxruntime") is None:
         return Finding("onnxruntime", False, "not installed", "Install it with: pip install 'subsolar[cpu]'")
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     offered = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
     return Finding("onnxruntime", True, f"{onnxruntime.__version__} ({offered})")
 

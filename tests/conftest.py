@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from exporters.onnx_runtime import silence_onnxruntime
+
 REPO = Path(__file__).resolve().parents[1]
+silence_onnxruntime()
 
 
 @pytest.fixture(scope="session")

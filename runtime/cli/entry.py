@@ -8,6 +8,7 @@ import sys
 import click
 
 from exporters.errors import ExporterError
+from exporters.onnx_runtime import silence_onnxruntime
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError, ScenarioError
 
@@ -28,6 +29,7 @@ EXTRAS = {
 
 def main() -> None:
     """Run the command and turn every refusal into one line and an exit code."""
+    silence_onnxruntime()
     try:
         code = cli(standalone_mode=False)
     except click.ClickException as problem:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from exporters.onnx_runtime import import_onnxruntime
 from exporters.package import ModelPackage
 
 from ..errors import EngineError
 from ..records import FloatArray, TileArray
 from .engine import self_test
+from .memory import return_freed
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -85,7 +87,7 @@ def open_onnx_engine(
 
 def _session(graph: bytes, name: str, provider: str, threads: int) -> Any:
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         raise EngineError(f"ONNX Runtime cannot be imported ({error}). {_INSTALL}") from error
     wanted = _provider_name(provider)
@@ -101,6 +103,9 @@ def _session(graph: bytes, name: str, provider: str, threads: int) -> Any:
             session = onnxruntime.InferenceSession(graph, options, providers=chain)
     except Exception as error:  # see OnnxEngine.infer
         raise EngineError(f"{name} cannot be loaded by ONNX Runtime: {one_line(error)}") from error
+    session.disable_fallback()  # to another provider, behind our back
+    session._model_bytes = None  # kept by the binding for that alone
+    return_freed()
     active = session.get_providers()[0]
     if active != wanted:
         raise EngineError(

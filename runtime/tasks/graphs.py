@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.onnx_runtime import import_onnxruntime
 from exporters.package import ModelPackage
 
 from ..engines.onnx_runtime import one_line
@@ -17,7 +18,7 @@ from ..errors import EngineError
 def companion_session(package: ModelPackage, file: str, *, threads: int = 1) -> Any:
     """A session of a graph of the package, verified as it is read. Raises ``EngineError``."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         raise EngineError(
             f"ONNX Runtime cannot be imported ({error}). Install it: pip install 'subsolar[cpu]'."
