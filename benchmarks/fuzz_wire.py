@@ -1,7 +1,7 @@
 """Feeds bytes that nobody should send to everything that reads the link: `python benchmarks/fuzz_wire.py [CASES]`.
 
-With ``atheris`` installed, `python benchmarks/fuzz_wire.py --atheris` is guided by coverage and runs until stopped.
-Without it, well-formed packets and PDUs are damaged at random. Any exception but the refusal is a find, and is printed
+With ``atheris`` installed, `python benchmarks/fuzz_wire.py --atheris [SECONDS]` starts from one packet of each kind and is
+guided by coverage; without SECONDS it runs until stopped. Without it, well-formed packets and PDUs are damaged at random. Any exception but the refusal is a find, and is printed
 with the bytes that caused it. What is read here: packets, batches, answers, housekeeping, PDUs, and a whole station.
 """
 
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
     """Fuzz, and say what was refused and why; 1 where something else than a refusal came out."""
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "ground") as (archive, receiver):
         if "--atheris" in arguments:
-            return guided(receiver)
+            arguments.remove("--atheris")
+            return guided(receiver, Path(folder) / "corpus", int(arguments[0]) if arguments else 0)
         cases = int(arguments[0]) if arguments else CASES
         outside = sorted(path for path in Path(folder).iterdir())
         code = at_random(receiver, cases)
@@ -79,11 +80,15 @@ def at_random(receiver: Receiver, cases: int) -> int:
     return 0
 
 
-def guided(receiver: Receiver) -> int:
-    """Let atheris look for the way."""
+def guided(receiver: Receiver, corpus: Path, seconds: int) -> int:
+    """Let atheris look for the way, from good bytes; a find is printed and ends the process with another code than 0."""
     atheris = importlib.import_module("atheris")
+    corpus.mkdir()
+    for number, raw in enumerate(good_bytes()):
+        (corpus / str(number)).write_bytes(raw)
     atheris.instrument_all()
-    atheris.Setup([sys.argv[0]], lambda raw: try_all(raw, receiver, whole=True))
+    options = [f"-max_total_time={seconds}", "-max_len=4096", "-print_final_stats=1"]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], lambda raw: try_all(raw, receiver, whole=True))
     atheris.Fuzz()
     return 0
 

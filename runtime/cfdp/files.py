@@ -6,7 +6,6 @@ import filecmp
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from ..durable import sync_folder
@@ -90,15 +89,22 @@ class FileSink:
     def write(self, offset: int, data: bytes) -> None:
         """Keep a stretch; raises StoreError where the disk refuses."""
         try:
+            fault("cfdp.receive.before_write")
             if os.pwrite(self._open(), data, offset) != len(data):
                 raise StoreError(f"Cannot write {self._part}: the disk takes only part of it. Free some space.")
         except OSError as error:
-            raise StoreError(f"Cannot write {self._part}: {error}. Free space, or choose another folder.") from error
+            raise self._refused(error) from error
 
     def sync(self) -> None:
-        """Make durable what was written, so that a map of it may be kept."""
-        if self._descriptor is not None:
+        """Make durable what was written, so that a map of it may be kept; raises StoreError."""
+        if self._descriptor is None:
+            return
+        try:
+            fault("cfdp.sync.before_fsync")
             os.fsync(self._descriptor)
+            fault("cfdp.sync.after_fsync")
+        except OSError as error:
+            raise self._refused(error) from error
 
     def checksum(self, kind: int, size_byte: int, name: str) -> int:
         """The checksum of what is kept here, or was moved to its place before a reboot."""
@@ -135,16 +141,21 @@ class FileSink:
         return True
 
     def discard(self) -> None:
-        """Remove what has come so far."""
+        """Remove what has come so far; raises StoreError."""
         self.close()
-        with suppress(FileNotFoundError):
-            self._part.unlink()
+        try:
+            self._part.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refused(error) from error
 
     def close(self) -> None:
         """Close the file; it stays."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _refused(self, error: OSError) -> StoreError:
+        return StoreError(f"Cannot write {self._part}: {error}. Free space, or choose another folder.")
 
     def _open(self) -> int:
         if self._descriptor is None:

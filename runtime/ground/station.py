@@ -153,6 +153,7 @@ def serve(
             try:
                 if raw is not None:
                     keep(raw)
+                    fault("ground.record.after_write")
                 for answer in receiver.idle() if raw is None else receiver.insert(raw):
                     link.send(answer)
                     fault("ground.acknowledge.after_send")
@@ -257,7 +258,7 @@ def _recorder(record: Path | None) -> Iterator[Callable[[bytes], object]]:
         yield lambda raw: None
         return
     try:
-        file = record.open("ab")
+        file = record.open("ab", buffering=0)  # what is acknowledged must stand in it, even if the station dies
     except OSError as error:
         raise StoreError(f"Cannot write {record}: {error}. Choose a file that you may write to.") from error
     with file:

@@ -207,7 +207,7 @@ def test_a_footprint_over_the_antimeridian_is_cut_in_two(make_product: MakeProdu
 def test_the_map_is_replaced_whole(tmp_path: Path, make_product: MakeProduct) -> None:
     path = tmp_path / "products.geojson"
     assert write_geojson(path, [make_product(1), make_product(2)]) == 2
-    arm("ground.geojson.before_rename", "eio")
+    arm("ground.show.before_rename", "eio")
     try:
         with pytest.raises(StoreError, match="Cannot write"):
             write_geojson(path, [make_product(3)])
