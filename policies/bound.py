@@ -1,4 +1,4 @@
-"""The most that a mission can be worth to one who knows it all: an upper bound, and a flight that nearly reaches it.
+"""The most that a mission can be worth to one who knows it all: an upper bound (``optimum`` finds the best flight).
 
 Scenarios with a battery that remembers are a linear programme (``programme``). Scenarios of the paper's kind couple no
 slots, and the best option of each slot is the optimum.
@@ -14,15 +14,9 @@ from power_sim.simulator import Simulator
 from power_sim.slot import IDLE
 from power_sim.timeline import timeline_of
 
-from .decision import Policy
 from .programme import NO_SOLVER, mission_of, solve
-from .rules import Greedy
-from .seer import Seer
-from .shield import Shield
 from .survey import survey
 from .worth import worth_of
-
-SOLVE_EVERY_SLOT = 1
 
 
 def upper_bound(scenario: Scenario, seed: int, orbits: float | None = None) -> float:
@@ -53,26 +47,3 @@ def _slot_by_slot(scenario: Scenario, seed: int, orbits: float | None) -> float:
         total += max(worth(state, state.options[i], options.works[i]) for i in options.allowed)
         simulator.advance(IDLE, None)
     return total
-
-
-def perfect_flight(scenario: Scenario, seed: int, orbits: float | None = None) -> float:
-    """Return what one who knows the mission really flies home, through the simulator and under the shield's rules.
-
-    A value that can be reached, so that the optimum lies between it and ``upper_bound``. It follows the prices of the
-    linear programme, solved anew every few slots.
-    """
-    seen = replace(scenario, pool=replace(scenario.pool, visible=True))
-    simulator, worth = Simulator(seen, seed, orbits), worth_of(scenario)
-    mission = None if timeline_of(scenario, orbits).plant.paper else mission_of(scenario, seed, orbits)
-    seer = None if mission is None else Seer(mission, mission, worth, solve_every=SOLVE_EVERY_SLOT)
-    shield, value, over = Shield(worth), 0.0, False
-    policy: Policy = seer or Greedy(worth)
-    while not over:
-        state = simulator.observe()
-        admitted = shield.admit(state, policy)
-        index = admitted.decision.option_index
-        outcome = simulator.advance(admitted.work, None if index is None else state.options[index])
-        if seer is not None:
-            seer.settle(admitted.work.tile)
-        value, over = value + outcome.reward, outcome.truncated or outcome.terminated
-    return value

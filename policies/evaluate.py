@@ -14,10 +14,11 @@ from power_sim.scenario import Scenario
 from power_sim.simulator import Outcome, Simulator
 from power_sim.slot import SlotState
 
-from .bound import perfect_flight, upper_bound, why_no_bound
+from .bound import upper_bound, why_no_bound
 from .confidence import mean_ci95, worst_decile
 from .decision import Admitted, Policy
 from .errors import EvaluationError
+from .optimum import best_flight
 from .registry import fixed_names, make_policy
 from .shield import Shield
 from .worth import worth_of
@@ -27,7 +28,7 @@ R = TypeVar("R")
 RAW = "raw:"
 """Prefix of a policy that flies without the accuracy floor, as the paper's fixed models do."""
 TOLERANCE = 1e-6
-OVER = "share of the bound's gain over"
+OVER = "share of the best flight's gain over"
 
 
 class Executor(Protocol):
@@ -137,7 +138,7 @@ def grade(job: Job) -> Graded:
         flights[spec] = fly(scenario, job.seed, policy, lenient if spec.startswith(RAW) else shield, job.orbits)
     if not job.bound:
         return Graded(job.seed, None, None, flights)
-    best = perfect_flight(scenario, job.seed, job.orbits)
+    best = best_flight(scenario, job.seed, job.orbits)
     feasible = max([best, *(flight.value for spec, flight in flights.items() if not spec.startswith(RAW))])
     return Graded(job.seed, upper_bound(scenario, job.seed, job.orbits), feasible, flights)
 
@@ -158,8 +159,9 @@ def evaluate(
     ``fixed:*`` stands for each network of the pool; ``raw:`` before a policy lifts the accuracy floor. ``bound`` None
     adds the exact bound where it can be computed here (``bound.missing`` says why not), True insists on it.
 
-    Regret is (bound - value) / bound per mission, with the bound's upper side, so that it is never flattered. Intervals
-    are 95 % over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError`` and what
+    Regret is (bound - value) / bound per mission, with the bound's upper side, so that it is never flattered;
+    ``regret_least_mean`` is the same against the best flight found, so that the truth lies between. Intervals are 95 %
+    over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError`` and what
     ``make_policy`` raises. Figures named ``_us_`` are measured; nothing else depends on the machine or the executor.
     """
     if not seeds or not policies:
@@ -208,7 +210,7 @@ def summarise(scenario: Scenario, graded: Sequence[Graded]) -> dict[str, Any]:
             "feasible_mean": float(np.mean(feasible)),
             "gap_frac": 1.0 - float(np.mean(feasible)) / float(np.mean(upper)),
         }
-    report["policies"] = {name: _grade_of(graded, name, upper if bounded else None) for name in names}
+    report["policies"] = {name: _grade_of(graded, name, bounded) for name in names}
     if bounded:
         report["headroom"] = headroom(graded)
     report["gain"] = {name: {other: gain(graded, name, other) for other in names if other != name} for name in names}
@@ -226,11 +228,13 @@ def gain(graded: Sequence[Graded], name: str, other: str) -> dict[str, Any]:
 def headroom(graded: Sequence[Graded]) -> dict[str, Any]:
     """Return what perfect foresight gains over each fixed model, and the share of it that every other policy gets.
 
-    The gain is on the bound's upper side, as a share of the fixed model's mean; the share compares sums over the same
-    missions, and is None where less than a thousandth is to be gained.
+    The gain is that of the best flight found (``bound_gain_frac``: of the bound's upper side), as a share of the fixed
+    model's mean; the share compares sums over the same missions, and is None where less than a thousandth is to be
+    gained.
     """
     sums = {name: sum(mission.flights[name].value for mission in graded) for name in graded[0].flights}
-    best, table = sum(mission.upper or 0.0 for mission in graded), dict[str, Any]()
+    upper, best = sum(mission.upper or 0.0 for mission in graded), sum(mission.feasible or 0.0 for mission in graded)
+    table: dict[str, Any] = {}
     for fixed in (name for name in sums if name.removeprefix(RAW).startswith("fixed:")):
         room, base = best - sums[fixed], abs(sums[fixed])
         shares = {
@@ -238,11 +242,15 @@ def headroom(graded: Sequence[Graded]) -> dict[str, Any]:
             for name, total in sums.items()
             if not name.removeprefix(RAW).startswith("fixed:")
         }
-        table[fixed] = {"bound_gain_frac": room / base if base > 0 else None, "share_frac": shares}
+        table[fixed] = {
+            "bound_gain_frac": (upper - sums[fixed]) / base if base > 0 else None,
+            "best_gain_frac": room / base if base > 0 else None,
+            "share_frac": shares,
+        }
     return table
 
 
-def _grade_of(graded: Sequence[Graded], name: str, upper: Sequence[float] | None) -> dict[str, Any]:
+def _grade_of(graded: Sequence[Graded], name: str, bounded: bool) -> dict[str, Any]:
     flights = [mission.flights[name] for mission in graded]
     value = mean_ci95([flight.value for flight in flights])
     energy = mean_ci95([flight.energy_j for flight in flights])
@@ -261,15 +269,27 @@ def _grade_of(graded: Sequence[Graded], name: str, upper: Sequence[float] | None
         "chosen_frac": {model: slots / sum(chosen.values()) for model, slots in sorted(chosen.items())},
         "decision_us_p50": float(np.median([flight.decision_us_p50 for flight in flights])),
     }
-    if upper is not None:
-        regret = [(best - f.value) / best if best > 0 else 0.0 for best, f in zip(upper, flights, strict=True)]
+    if bounded:
+        regret = [regret_frac(mission.upper, mission.flights[name].value) for mission in graded]
+        least = [regret_frac(mission.feasible, mission.flights[name].value) for mission in graded]
         interval = mean_ci95(regret)
         grades |= {
             "regret_mean": interval.mean,
             "regret_ci95": [interval.low, interval.high],
             "regret_worst_decile": worst_decile(regret),
+            "regret_least_mean": float(np.mean(least)),
+            "regret_least_worst_decile": worst_decile(least),
         }
     return grades
+
+
+def regret_frac(best: float | None, value: float) -> float:
+    """Return what a flight's value lacks of the best, as a share of the best; 0 where nothing is to be had.
+
+    >>> regret_frac(80.0, 60.0), regret_frac(0.0, 0.0)
+    (0.25, 0.0)
+    """
+    return (best - value) / best if best is not None and best > 0 else 0.0
 
 
 def table_of(report: Mapping[str, Any]) -> str:
@@ -280,19 +300,24 @@ def table_of(report: Mapping[str, Any]) -> str:
         lines.append(f"no bound: {bound['missing']}")
     elif bound:
         lines.append(
-            f"perfect foresight gives at most {bound['value_mean']:.4g} and reaches {bound['feasible_mean']:.4g} "
+            f"perfect foresight gives at most {bound['value_mean']:.4g}; the best flight found is worth "
+            f"{bound['feasible_mean']:.4g} "
             f"(gap {bound['gap_frac']:.1%})"
         )
     width = max(map(len, report["policies"]))
-    lines.append(f"{'policy':{width}}  {'value':>9}  {'joules':>9}  {'accuracy':>8}  {'regret, 95 %':>20}  broken")
+    lines.append(
+        f"{'policy':{width}}  {'value':>9}  {'joules':>9}  {'accuracy':>8}  {'regret at most, 95 %':>20}  "
+        f"{'at least':>8}  broken"
+    )
     for name, grades in sorted(report["policies"].items(), key=lambda item: -item[1]["value_mean"]):
-        regret = "-"
+        regret = least = "-"
         if "regret_mean" in grades:
             low, high = grades["regret_ci95"]
             regret = f"{grades['regret_mean']:.2%} [{low:.2%}, {high:.2%}]"
+            least = f"{grades['regret_least_mean']:.2%}"
         lines.append(
             f"{name:{width}}  {grades['value_mean']:9.4g}  {grades['energy_j_mean']:9.4g}  "
-            f"{grades['accuracy_frac']:8.2%}  {regret:>20}  {grades['violations']:6d}"
+            f"{grades['accuracy_frac']:8.2%}  {regret:>20}  {least:>8}  {grades['violations']:6d}"
         )
     return "\n".join(lines + _headroom_lines(report.get("headroom", {})))
 
@@ -305,7 +330,7 @@ def _headroom_lines(table: Mapping[str, Any]) -> list[str]:
     width = max(len(OVER), *map(len, table))
     lines = ["", f"{OVER:{width}}  {'its gain':>9}  " + "  ".join(names)]
     for fixed, entry in table.items():
-        gain_frac, shares = entry["bound_gain_frac"], entry["share_frac"]
+        gain_frac, shares = entry["best_gain_frac"], entry["share_frac"]
         gained = "-" if gain_frac is None else f"{gain_frac:+.1%}"
         each = (("-" if shares[n] is None else f"{shares[n]:.1%}").rjust(len(n)) for n in names)
         lines.append(f"{fixed:{width}}  {gained:>9}  " + "  ".join(each))

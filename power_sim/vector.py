@@ -73,7 +73,7 @@ class VectorSimulator:
         self._busy = np.full(copies, plant.busy_s)
         self._size = observation_size(self.options)
         self._live = self._size - STEADY_SIZE
-        self._mission = self._lane.copy()
+        self._mission = self._lane % self.bank.missions
         self.slot = np.zeros(copies, dtype=np.intp)
         self.charge_j, self.temperature_k = np.empty(copies), np.empty(copies)
         self.backlog_byte = np.empty(copies)
@@ -83,8 +83,22 @@ class VectorSimulator:
 
     def reset(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Start the first mission of every copy; returns observation and mask."""
-        self._mission = self._lane.copy()
+        self._mission = self._lane % self.bank.missions
         self._begin(np.ones(self.copies, dtype=np.bool_))
+        self._prepare()
+        return self._observe(), self.mask()
+
+    def resume(
+        self, slot: int, charge_j: FloatArray, temperature_k: FloatArray, queue_tile: FloatArray
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Put every copy into a state of its first mission, without a backlog; returns observation and mask.
+
+        ``charge_j`` and ``temperature_k``: (copies,); ``queue_tile``: (covers that wait, copies), as ``queue_tile`` is.
+        """
+        self._mission = self._lane % self.bank.missions
+        self.slot[:], self.charge_j[:], self.temperature_k[:] = slot, charge_j, temperature_k
+        self.queue_tile[:], self.backlog_byte[:] = queue_tile, 0.0
+        self._queue = self._sums @ self.queue_tile
         self._prepare()
         return self._observe(), self.mask()
 
@@ -111,6 +125,11 @@ class VectorSimulator:
         if self.actions > self.options:
             return np.asarray(np.concatenate([allowed, self._always]).T)
         return np.asarray((allowed | ~allowed.any(axis=0)).T)
+
+    @property
+    def queue_value(self) -> FloatArray:
+        """Value per right answer of each cover that waits, (covers that wait,)."""
+        return np.asarray(self._sums[1])
 
     @property
     def mission_seed(self) -> NDArray[np.intp]:

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from policies.bound import perfect_flight, upper_bound, why_no_bound
+from policies.bound import upper_bound, why_no_bound
 from policies.confidence import mean_ci95, student_975, worst_decile
+from policies.decision import Decision, choose, idle
 from policies.errors import EvaluationError, UnknownPolicyError
 from policies.evaluate import evaluate, fly, table_of
+from policies.optimum import Grid, best_flight
 from policies.registry import fixed_names, make_policy
 from policies.shield import Shield
 from policies.worth import worth_of
-from power_sim import load_scenario
+from power_sim import Simulator, SlotState, load_scenario
 
 FIELDS = {
     "value_mean",
@@ -22,9 +26,25 @@ FIELDS = {
     "regret_mean",
     "regret_ci95",
     "regret_worst_decile",
+    "regret_least_mean",
+    "regret_least_worst_decile",
     "violations",
     "decision_us_p50",
 }
+
+
+class Scripted:
+    """Takes its choices from a list."""
+
+    name = "scripted"
+
+    def __init__(self, plan: Sequence[int | None]) -> None:
+        self._plan = iter(plan)
+
+    def decide(self, state: SlotState) -> Decision:
+        """Return the next choice."""
+        index = next(self._plan)
+        return idle("as scripted") if index is None else choose(state.options, index, "as scripted")
 
 
 def without_times(report: Any) -> Any:
@@ -89,16 +109,33 @@ def test_an_unknown_policy_is_refused_before_anything_flies() -> None:
     assert seen == []
 
 
-def test_no_policy_exceeds_the_bound_and_perfect_information_comes_near_it() -> None:
+def test_no_policy_exceeds_the_best_flight_nor_that_the_bound() -> None:
     pytest.importorskip("highspy", reason="needs the extra 'bound'")
     scenario = load_scenario("cubesat-6u")
     for seed in range(3):
-        upper = upper_bound(scenario, seed)
-        assert perfect_flight(scenario, seed) <= upper * (1 + 1e-9)
-        assert perfect_flight(scenario, seed) >= 0.8 * upper
+        upper, best = upper_bound(scenario, seed), best_flight(scenario, seed)
+        assert 0.95 * upper <= best <= upper * (1 + 1e-9)
         for spec in ("greedy", "lookahead", "random", *fixed_names(scenario)):
             flight = fly(scenario, seed, make_policy(spec, scenario, seed=seed), Shield(worth_of(scenario)))
-            assert flight.value <= upper * (1 + 1e-9)
+            assert flight.value <= best * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("name", ["cubesat-6u", "eclipse-heavy"])
+def test_the_best_flight_of_a_few_slots_is_that_of_all_sequences_of_choices(name: str) -> None:
+    scenario, orbits = load_scenario(name), 0.2
+    count, slots = len(scenario.pool.models), Simulator(scenario, 0, orbits).slots
+    assert 4 <= slots <= 7
+    flown = [
+        fly(scenario, 0, Scripted(plan), Shield(worth_of(scenario)), orbits).value
+        for plan in itertools.product((*range(count), None), repeat=slots)
+    ]
+    assert best_flight(scenario, 0, orbits, Grid(4_000, 40, 3_000)) == pytest.approx(max(flown), rel=1e-9)
+
+
+def test_a_dying_battery_ends_the_best_flight_too() -> None:
+    dying = load_scenario("uav-survey", {"power.battery_wh": "20.0"})
+    best = best_flight(dying, 0)
+    assert best >= fly(dying, 0, make_policy("greedy", dying, seed=0), Shield(worth_of(dying))).value - 1e-9
 
 
 def test_a_bound_that_was_not_asked_for_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Who flies an evaluation does not matter; the picture and the share of the bound's gain."""
+"""Who flies an evaluation does not matter; the picture and the share of the best flight's gain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_perfect_foresight_is_the_whole_of_its_own_gain() -> None:
     entry = report["headroom"]["raw:fixed:MobileNetV2"]
     assert entry["bound_gain_frac"] == pytest.approx(0.33, abs=0.08)
     assert entry["share_frac"] == {"greedy": pytest.approx(1.0)}
-    assert "share of the bound's gain over" in table_of(report)
+    assert "share of the best flight's gain over" in table_of(report)
     json.dumps(report, allow_nan=False)
 
 
