@@ -33,13 +33,19 @@ class Ahead:
 
 
 class Forecaster:
-    """Keeps one leg and starts another where the clock has left it. Equal moments in equal order give equal legs."""
+    """Keeps one leg and starts another where the clock has left it. Equal moments in equal order give equal legs.
+
+    A UAV's leg is its sortie, from the first slot on; whoever flies on after it keeps what another one takes.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         orbit = scenario.orbit
         self._slot_s = orbit.slot_s
+        self._fresh = FRESH_SLOTS
         self._slots = FRESH_SLOTS + max(scenario.policy.horizon_slots, math.ceil(2 * LONGEST_ORBIT_S / orbit.slot_s))
+        if orbit.kind == "sortie":  # its battery is for the sortie: what comes after need not be idled through
+            self._fresh = self._slots = max(round(orbit.orbits * orbit.slots_per_orbit), 1)
         self._max_age_s = orbit.max_tle_age_days * DAY_S
         self._epoch_s = unix_from_utc(orbit.start_utc) if orbit.kind in PUBLISHED else None
         self._leg: Leg | None = None
@@ -54,7 +60,7 @@ class Forecaster:
         leg = self._leg
         at = 0 if leg is None else (unix_s - leg.start_unix_s) / self._slot_s
         index = round(at) if math.isfinite(at) else -1
-        if leg is None or not 0 <= index < FRESH_SLOTS or abs(at - index) > 0.25:
+        if leg is None or not 0 <= index < self._fresh or abs(at - index) > 0.25:
             leg, self._quality = self._start(unix_s)
             self._leg, index = leg, 0
         return Ahead(leg, index, *self._quality)

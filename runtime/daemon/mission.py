@@ -185,7 +185,10 @@ def _check(flight: Flight, scenario: Scenario, source: str) -> None:
         (not scenario.workload.covers, "workload.covers is empty. Add at least one [workload.covers.NAME]"),
         (kind.kind == "stream" and not kind.stream, "source 'stream' needs source.stream, a FIFO or device"),
         (kind.kind == "command" and not any("{out}" in part for part in kind.command), "source.command lacks {out}"),
-        (bool(kind.cover) and kind.cover not in scenario.workload.covers, f"source.cover = {kind.cover!r} is unknown"),
+        (
+            bool(kind.cover) and kind.cover not in scenario.workload.covers,
+            f"source.cover = {kind.cover!r} is unknown. Use one of {', '.join(scenario.workload.covers)}",
+        ),
         ((kind.range_low is None) != (kind.range_high is None), "source.range_low and range_high go together"),
         (supply.kind != "model" and not supply.path, f"supply.kind = {supply.kind!r} needs supply.path"),
         (radio.kind == "udp" and not radio.address, "radio.kind = 'udp' needs radio.address, HOST:PORT"),
