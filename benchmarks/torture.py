@@ -66,7 +66,7 @@ class Bench:
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.undisturbed = Mission(self.folder / "undisturbed", 3 if self.short else 5)
+        self.undisturbed = Mission(self.folder / folder_name("calm", 0), 3 if self.short else 5)
         self.undisturbed.folder.mkdir()
         self.shim.arm(self.undisturbed)
         assert in_child(partial(fly, self.undisturbed)) == 0, "the undisturbed mission fails"
@@ -90,7 +90,7 @@ class Bench:
         """Fly with each strike, and note what came of it."""
         started_s, tally = time.monotonic(), Tally()
         for number, strike in enumerate(strikes):
-            trial = Mission(self.folder / f"{name}-{number}", self.undisturbed.slots)
+            trial = Mission(self.folder / folder_name(name, number), self.undisturbed.slots)
             judge(self.shim, trial, strike, self.expected, tally)
             progress(name, len(strikes), tally, number + 1)
         self.add(f"{name}_runs", tally.runs, "runs")
@@ -194,6 +194,11 @@ def week(bench: Bench) -> None:
     bench.add("soak_file_grown", found.file_grown, "x", bar=1.1 if days > 1 else None, at_most=True)
     bench.add("soak_products_received", found.products_received, "products")
     bench.add("soak_products_shed", found.products_shed, "products")
+
+
+def folder_name(campaign: str, number: int) -> str:
+    """Of one length for all: the missions write their paths down, and have to make the same disk calls."""
+    return f"{campaign[:4]}{number:05d}"
 
 
 def commit() -> str:

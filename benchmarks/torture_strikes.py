@@ -153,22 +153,31 @@ def judge(shim: Shim, mission: Mission, strike: Strike, expected: dict[str, Any]
     tally.faults += shim.struck
     recovered = status == 0 if strike.survives else status in (0, -signal.SIGKILL)
     if strike.survives and recovered:
-        recovered = outcome(mission) == expected
-    tally.corrupt += not intact(mission)
+        recovered = as_expected(mission, outcome(mission), expected)
+    whole = intact(mission)
     tally.lost += not promises_kept(mission)
     started_s = time.monotonic()
     recovered = ready_again(mission) and recovered
     tally.longest_restart_s = max(tally.longest_restart_s, time.monotonic() - started_s)
     if in_child(lambda: fly(mission)) != 0:
         tally.failed += 1
+        tally.corrupt += not whole
         return
     got = outcome(mission)
     tally.failed += not recovered
     tally.doubled += len(got["ids"]) != len(set(got["ids"])) or bool(got["files_wrong"])
-    tally.different += got != expected
-    tally.corrupt += not intact(mission)
+    tally.different += not as_expected(mission, got, expected)
+    tally.corrupt += not (whole and intact(mission))
     if recovered and got == expected:
         shutil.rmtree(mission.folder)
+
+
+def as_expected(mission: Mission, got: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Whether a mission has left what the undisturbed one has; says what is different where not."""
+    for name, value in got.items():
+        if value != expected[name]:
+            print(f"{mission.folder.name}: {name} is {value}, not {expected[name]}", file=sys.stderr)
+    return got == expected
 
 
 def in_child(run: Callable[[], None]) -> int:

@@ -149,6 +149,11 @@ class CfdpEntity:
         """The files that are being sent."""
         return tuple(row for _, row in self._senders.values())
 
+    def ended(self) -> frozenset[str]:
+        """The paths of files whose transfers have ended, well or not, as far back as the log reaches."""
+        open_paths = {row.path for row in self.outgoing()}
+        return frozenset(row.path for row in self._log.senders(active=False) if row.phase != "active") - open_paths
+
     def drop(self, sequence: int) -> None:
         """Forget a file of ours without another word: the other side will hear of it only if it asks."""
         name = TransactionId(self.local_id, sequence)

@@ -10,13 +10,14 @@ import re
 import struct
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from ..cfdp import GROUND_ID, CfdpEntity, FileReport
 from ..durable import whole
-from ..errors import StoreError
+from ..errors import LinkError, StoreError
 from ..faults import fault
 from ..records import Product, UInt8Array
 
@@ -63,8 +64,13 @@ class ChipOutbox:
             fault("pictures.keep.after_rename")
         except OSError as error:
             raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
-        self._sizes_byte[path.name] = len(content)
-        self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID, value=value)
+        self._sizes_byte[name] = len(content)
+        try:
+            self._files.send(path, f"{GROUND_FOLDER}/{name}", GROUND_ID, value=value)
+        except (StoreError, LinkError):
+            with suppress(StoreError):  # what cannot be removed either is sent after the next start
+                self._remove(name)
+            raise
         self._shed()
 
     def settle(self, reports: Iterable[FileReport]) -> None:
@@ -84,11 +90,14 @@ class ChipOutbox:
         return sum(self._sizes_byte.values())
 
     def _adopt(self) -> None:
-        """Send what a crash has left without a transfer."""
+        """Send what a crash has left without a transfer, and remove what it has left of one that had ended."""
         known = {Path(transfer.path).name for transfer in self._files.outgoing()}
+        ended = {Path(path).name for path in self._files.ended()} - known
         for path in sorted([*self._folder.glob("*.png"), *self._folder.glob("*.tif")]):
             self._sizes_byte[path.name] = path.stat().st_size
-            if path.name not in known:
+            if path.name in ended:
+                self._remove(path.name)
+            elif path.name not in known:
                 self._files.send(path, f"{GROUND_FOLDER}/{path.name}", GROUND_ID)
         for part in self._folder.glob("*.part"):
             part.unlink()
