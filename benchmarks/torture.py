@@ -2,8 +2,8 @@
 
 `make bench-torture` prints a table and writes ``build/bench/torture.json``; ``--short`` is what the tests run.
 
-A mission (store, passes, pictures, station, one file; ``torture_mission.py``) is flown once undisturbed. Then it is flown
-again and again, struck at the n-th disk call, at a named fault point or at a random instant, started again, and
+A mission (store, passes, pictures, station, one file; ``torture_mission.py``) is flown once undisturbed. Then it is
+flown again and again, struck at the n-th disk call, at a named fault point or at a random instant, started again, and
 compared with the undisturbed one (``torture_strikes.py``). A run that was not struck proves nothing, so each campaign
 also has to show that every one of its runs was. Needs Linux and a C compiler: the disk faults come from
 ``faulty_io.c``, preloaded.

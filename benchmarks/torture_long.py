@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Duet:
-    """What a spacecraft and a station over UDP have come to. The numbers beside ``products`` and ``kills`` must be 0."""
+    """What a spacecraft and a station over UDP have come to. All but ``products`` and ``kills`` must be 0."""
 
     kills: int
     products: int
@@ -91,7 +91,6 @@ def station_killed(folder: Path, point: str, *, slots: int = 3) -> Duet:
         time.sleep(0.01)
         if (status := ended(ground)) is not None:
             struck += status == -signal.SIGKILL
-            port_file.unlink(missing_ok=True)
             ground = start(partial(station, mission, port_file))
         if (status := ended(board)) is not None:
             if status == 0:
@@ -126,7 +125,7 @@ def shown(ground: Path) -> list[str]:
 
 
 def station(mission: Mission, port_file: Path, point: str | None = None) -> None:
-    """The station's process."""
+    """The station's process; it listens again where the one before it did, if its address is still there."""
 
     def announce(line: str) -> None:
         part = port_file.with_suffix(".part")
@@ -135,7 +134,8 @@ def station(mission: Mission, port_file: Path, point: str | None = None) -> None
 
     if point is not None:
         faults.arm(point, "kill")
-    run_ground(out=mission.ground, announce=announce, record=mission.folder / PACKETS)
+    listen = port_file.read_text() if port_file.exists() else "127.0.0.1:0"
+    run_ground(listen=listen, out=mission.ground, announce=announce, record=mission.folder / PACKETS)
 
 
 def spacecraft(mission: Mission, port_file: Path) -> None:

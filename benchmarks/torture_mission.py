@@ -1,4 +1,4 @@
-"""The mission that ``torture.py`` flies over and over: a store, passes, pictures, a file and a station; how it is judged.
+"""The mission that ``torture.py`` flies over and over: store, passes, pictures, a file and a station; how it is judged.
 
 Whatever is promised on the way is noted outside the reach of disk faults, and what a mission leaves is compared with
 what an undisturbed one leaves.

@@ -1,4 +1,4 @@
-"""The mission of ``make bench-torture`` as a program, to be killed: ``flyer.py FOLDER SLOTS [FAULT]``; prints its end."""
+"""The mission of ``make bench-torture`` as a program: ``flyer.py FOLDER SLOTS [FAULT]``; prints what it leaves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
 from torture_mission import Mission, fly, outcome
 

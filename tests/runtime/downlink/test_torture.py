@@ -1,4 +1,4 @@
-"""The short form of ``make bench-torture``: R01, R02, R03 and R22 with real disk faults; and that its judge can find."""
+"""The short form of ``make bench-torture``: R01, R02, R03 and R22 with real disk faults; its judge can find."""
 
 from __future__ import annotations
 
