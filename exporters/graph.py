@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import ExportError
 from .onnx_runtime import silence_onnxruntime
+from .rewrite import rewritten
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -138,7 +139,7 @@ def simplify(model: ModelProto) -> ModelProto:
     silence_onnxruntime()  # onnxslim imports it
     import onnxslim
 
-    slim: Any = onnxslim.slim(model)
+    slim: Any = rewritten(onnxslim.slim(model))
     for part in (slim, slim.graph):
         part.doc_string = ""
     del slim.graph.metadata_props[:]
