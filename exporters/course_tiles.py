@@ -10,6 +10,7 @@ from .checkpoint import Checkpoint, is_checkpoint, load_checkpoint, read_torch
 from .datasets import Chips
 from .errors import ExportError
 from .fit import course_of
+from .int8_gate import Judge
 from .records import PackageInfo
 from .registry import is_own, network_named, networks
 from .source import deploy_of
@@ -35,6 +36,12 @@ def course_for(checkpoint: Checkpoint, data: Path, **settings: Any) -> ShowsTile
     ExportError where the course shows no tiles.
     """
     return _course(checkpoint.network, checkpoint.size, checkpoint.notes, data, settings)
+
+
+def judge_of(course: ShowsTiles) -> Judge | None:
+    """The course's own figures of a package's answers; None where it has no way to judge them."""
+    judge: Judge | None = getattr(course, "figures", None)
+    return judge
 
 
 def package_tiles(info: PackageInfo, data: Path, split: str) -> Chips | Tiles | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import graph
+from .damage import scale_of
 from .datasets import Chips
 from .diverge import first_divergence
 from .errors import ExportError
+from .int8_gate import Judge, lost, restated, told
 from .measure import accuracy_of, is_labelled
 from .onnx_cpu import batch_for, inferrer, version
 from .prove import MAX_DROP, QUANTISED, ROUNDED_WEIGHTS, Bar, prove
@@ -35,6 +37,8 @@ class Made:
     variant_accuracy: Accuracy | None
     proofs: tuple[Proof, ...]
     how: tuple[Quantisation, ...]
+    notes: tuple[str, ...] = ()
+    """For the profile: what INT8 was measured to cost."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -50,6 +54,8 @@ class Request:
     methods: tuple[str, ...] = METHODS
     stated: Accuracy | None = None
     """Of the float graph, where it was measured elsewhere."""
+    judge: Judge | None = None
+    """Figures of a graph on the course's test data, where the tiles themselves have no labels."""
 
 
 def make_graphs(
@@ -71,6 +77,13 @@ def make_graphs(
     return maker.half()
 
 
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    proof: Proof
+    accuracy: Accuracy
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maker:
     model: bytes
@@ -85,39 +98,42 @@ class _Maker:
         if calibration is None:
             raise ExportError("INT8 takes its ranges from real tiles. Give calibration tiles, or another precision.")
         ranges, choosing = self._split(calibration)
-        scale = float(np.abs(self.answers).reshape(len(self.answers), -1).sum(1).mean())  # 1 for probabilities
+        kind = self.request.info.output.kind
         made = [
             quantise(
                 self.model,
                 ranges,
                 choosing,
                 target=target,
+                kind=kind,
                 methods=self.request.methods,
-                max_damage=self.request.max_damage * scale,
+                max_damage=self.request.max_damage * scale_of(self.answers, kind),
                 progress=self.progress,
             )
             for target in ("cpu", TENSORRT)
         ]
         graphs = [_named(self.model, one.content) for one in made]
+        before = None if self.request.judge is None else self.request.judge(inferrer(self.model, batch=self.batch))
         found = [
-            self._proven(content, f"int8 for {one.how.target}", "int8")
+            self._proven(content, f"int8 for {one.how.target}", "int8", before)
             for content, one in zip(graphs, made, strict=True)
         ]
         return Made(
             graphs[0],
-            found[0][1],
+            found[0].accuracy,
             graphs[1],
-            found[1][1],
-            tuple(proof for proof, _ in found),
+            found[1].accuracy,
+            tuple(one.proof for one in found),
             tuple(m.how for m in made),
+            tuple(note for one in found for note in one.notes),
         )
 
     def half(self) -> Made:
         import onnx
 
         content = graph.serialise(graph.in_half(onnx.load_from_string(graph.float32_weights(self.model))))
-        proof, accuracy = self._proven(content, "fp16 for tensorrt", "fp16")
-        return Made(self.model, self.accuracy, content, accuracy, (proof,), ())
+        proven = self._proven(content, "fp16 for tensorrt", "fp16")
+        return Made(self.model, self.accuracy, content, proven.accuracy, (proven.proof,), ())
 
     def _split(self, calibration: Chips | Tiles) -> tuple[NDArray[Any], NDArray[Any]]:
         if calibration.pixels.shape[1:] != self.test.pixels.shape[1:]:
@@ -129,21 +145,32 @@ class _Maker:
         count = min(self.request.calibration_tiles, len(order) // 2)
         return calibration.pixels[order[:count]], calibration.pixels[order[count : 2 * count]]
 
-    def _proven(self, content: bytes, name: str, precision: str) -> tuple[Proof, Accuracy]:
+    def _proven(self, content: bytes, name: str, precision: str, before: Mapping[str, float] | None = None) -> _Proven:
+        """``before``: the float graph's figures on the course's test data, which then decide."""
         info, bar = self.request.info, QUANTISED if precision == "int8" else ROUNDED_WEIGHTS
         answers = inferrer(content, batch=self.batch)(self.test.pixels)
         source, target = f"onnxruntime {version()} cpu", f"{name}, onnxruntime {version()} cpu"
         accuracy = accuracy_of(answers, self.answers, self.test, info)
         drop = self.accuracy.value - accuracy.value
-        if precision == "fp16" and self.request.stated is not None:
+        notes: tuple[str, ...] = ()
+        if before is not None and self.request.judge is not None:
+            after = self.request.judge(inferrer(content, batch=self.batch))
+            if over := lost(before, after):
+                refused = self._refused(content, precision)
+                raise ExportError(f"{name} loses too much on the test data: {over}. {refused}")
+            accuracy, notes = restated(self.accuracy, after), (told(before, after, name),)
+        elif precision == "fp16" and self.request.stated is not None:
             accuracy = self.request.stated  # the bar on its answers is what guards it
         elif drop > MAX_DROP + 1e-9 and self._is_gated(info):
             raise ExportError(
                 f"{name} loses {100 * drop:.1f} points of {accuracy.metric} ({100 * self.accuracy.value:.1f} to "
-                f"{100 * accuracy.value:.1f} %), {100 * MAX_DROP:g} is allowed. {self._where(content, precision)} "
-                "Give more calibration tiles, or export fp16. Nothing was written."
+                f"{100 * accuracy.value:.1f} %), {100 * MAX_DROP:g} is allowed. {self._refused(content, precision)}"
             )
-        return self._compare(answers, content, (source, target), bar, precision), accuracy
+        return _Proven(self._compare(answers, content, (source, target), bar, precision), accuracy, notes)
+
+    def _refused(self, content: bytes, precision: str) -> str:
+        where = self._where(content, precision)
+        return f"{where} Give more calibration tiles, or export fp16. Nothing was written."
 
     def _is_gated(self, info: PackageInfo) -> bool:
         """Whether a drop of accuracy decides: with labels, or classes; else the bar of the kind does."""

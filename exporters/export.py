@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from . import graph
 from .checkpoint import RGB, Checkpoint
-from .course_tiles import course_for, zoo_checkpoint
+from .course_tiles import course_for, judge_of, zoo_checkpoint
 from .datasets import Chips, read_chips, read_tiles
 from .describing import describe_checkpoint, describe_foreign
 from .engine_graphs import TENSORRT, Made, Request, make_graphs
 from .errors import ExportError
 from .export_proof import prove_export
 from .golden import HALF_TOLERANCE, INT8_TOLERANCE, golden_index, golden_of
+from .int8_gate import Judge
 from .keys import key_id
 from .lint import report
 from .measure import profile_on_cpu, stated_accuracy
@@ -56,6 +57,7 @@ class Draft:
     """Its companions."""
     notes: tuple[str, ...] = ()
     """For the profile."""
+    judge: Judge | None = None
 
 
 def export_network(
@@ -83,27 +85,27 @@ def export_network(
     settings = settings or ExportSettings()
     refuse_mix_up(str(source), name)
     int8 = settings.precision == "int8"
+    judge: Judge | None = None
     taught = zoo_checkpoint(str(source))
     if taught is not None:
         shown = course_for(taught, dataset, **dict(course or {}))
         subject: Checkpoint | Foreign = taught
         test: Chips | Tiles = shown.tiles("test")
         calibration: Chips | Tiles | None = shown.tiles("train") if int8 else None
+        judge = judge_of(shown)
     else:
         test = _read(dataset, "test", edge_px, settings)
         subject = open_source(str(source), test, network=name, **given)
         calibration = _read(dataset, "train", edge_px, settings) if int8 else None
-    export = export_foreign if isinstance(subject, Foreign) else export_checkpoint
-    return export(
-        subject,  # type: ignore[arg-type]
-        test,
-        out,
-        key,
-        settings=settings,
-        calibration=calibration,
-        replace_existing=replace_existing,
-        progress=progress,
-    )
+    told: dict[str, Any] = {
+        "settings": settings,
+        "calibration": calibration,
+        "replace_existing": replace_existing,
+        "progress": progress,
+    }
+    if isinstance(subject, Foreign):
+        return export_foreign(subject, test, out, key, **told)
+    return export_checkpoint(subject, test, out, key, judge=judge, **told)
 
 
 def export_checkpoint(
@@ -115,14 +117,15 @@ def export_checkpoint(
     settings: ExportSettings | None = None,
     calibration: Chips | Tiles | None = None,
     companions: Mapping[Any, bytes] | None = None,
+    judge: Judge | None = None,
     replace_existing: bool = False,
     progress: Progress = lambda line: None,
 ) -> ModelPackage:
     """Export weights that are in memory, proven on ``test``; see ``export_network``.
 
     Without labels, fewer tiles than ``settings.proof_tiles`` prove it too, and the profile says so; the accuracy is
-    then the course's own, from its test data. ``companions``: further files by name or ``Companion``, beside those that
-    the network's own ``companions`` function makes.
+    then the course's own, from its test data; ``judge`` measures it for an INT8 graph, and decides. ``companions``:
+    further files by name or ``Companion``, beside those that the network's own ``companions`` function makes.
     """
     settings = (settings or ExportSettings()).resolved(checkpoint)
     if not test.classes:
@@ -137,7 +140,7 @@ def export_checkpoint(
     files = {companion.file: content for companion, content in more.items()}
     stated = None if test.classes else stated_accuracy(checkpoint, info)
     digest = weights_sha256(checkpoint)
-    draft = Draft(info, proven.model, proven.proofs, digest, answers, stated=stated, files=files, notes=proven.notes)
+    draft = Draft(info, proven.model, proven.proofs, digest, answers, stated, files, proven.notes, judge)
     return _finish(draft, test, calibration, settings, progress).write(out, key, replace_existing)
 
 
@@ -208,11 +211,12 @@ def _finish(
         max_damage=settings.max_damage,
         methods=settings.calibration_methods,
         stated=draft.stated,
+        judge=draft.judge,
     )
     made = make_graphs(draft.model, request, test, calibration, progress)
     progress(f"4/6 measuring time ({100 * made.accuracy.value:.1f} % {made.accuracy.metric})")
     entries, notes = _profile(draft, made, test, settings, progress)
-    notes = (*draft.notes, *notes, *_about_tiles(test, draft))
+    notes = (*draft.notes, *notes, *made.notes, *_about_tiles(test, draft))
     profile = Profile(accuracy=made.accuracy, measurements=entries, notes=notes)
     check_envelope(profile)
     progress("5/6 checking TensorRT's rules, choosing golden tiles")

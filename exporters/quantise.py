@@ -18,19 +18,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .damage import damage
 from .errors import ExportError
-from .onnx_cpu import inferrer
+from .float_nodes import WEIGHTED, always_in_float
+from .onnx_cpu import batch_for, inferrer
 from .onnx_runtime import import_onnxruntime
 from .records import Quantisation
 
 METHODS = ("minmax", "entropy", "percentile-99.9", "percentile-99.99")
 MIN_CALIBRATION_TILES = 64
 MAX_DAMAGE = 0.015
-"""Mean L1 change of a tile's probabilities that is accepted without keeping layers in float."""
-KEEP = (0, 1, 2, 4, 8, 16)
+"""Damage that is accepted without keeping layers in float, as a share: see ``damage.damage`` and ``scale_of``."""
+SWEEP_TILES = 64
+"""Of the tiles that choose, those that each layer alone is tried on."""
+KEEP = (0, 1, 2, 4, 8, 16, 32)
 """How many layers are tried in float, in this order; the first that meets the bar wins."""
-_OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool", "GlobalAveragePool")
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "MaxPool")
+_CALIBRATION_VALUES = 1 << 20  # of tiles whose every activation ONNX Runtime keeps in memory at once
 Progress = Callable[[str], None]
 Tiles = NDArray[Any]
 Answers = NDArray[np.float32]
@@ -59,11 +63,8 @@ class Quantised:
 class _Reader:
     """Feeds calibration tiles in batches of one size, as ONNX Runtime's histograms need them."""
 
-    def __init__(self, name: str, tiles: Tiles, most: int = 32) -> None:
-        batch = next(size for size in range(most, 0, -1) if len(tiles) % size == 0)
-        self._parts: Iterator[dict[str, Tiles]] = iter(
-            [{name: tiles[start : start + batch]} for start in range(0, len(tiles), batch)]
-        )
+    def __init__(self, name: str, tiles: Tiles) -> None:
+        self._parts: Iterator[dict[str, Tiles]] = iter([{name: part} for part in _in_equal_parts(tiles, 32)])
 
     def get_next(self) -> dict[str, Tiles] | None:
         return next(self._parts, None)
@@ -72,27 +73,33 @@ class _Reader:
         return self._parts
 
 
+def _in_equal_parts(tiles: Tiles, most: int) -> Iterator[Tiles]:
+    size = next(size for size in range(min(most, len(tiles)), 0, -1) if len(tiles) % size == 0)
+    return (tiles[start : start + size] for start in range(0, len(tiles), size))
+
+
 def quantise(
     model: bytes,
     calibration: Tiles,
     choosing: Tiles,
     *,
     target: str,
+    kind: str = "probabilities",
     methods: Sequence[str] = METHODS,
     max_damage: float = MAX_DAMAGE,
     progress: Progress = lambda line: None,
 ) -> Quantised:
     """Quantise a float graph for ``target``; the calibration method and the float layers are chosen by measurement.
 
-    ``calibration`` gives the ranges; ``choosing``, other tiles, measures: the damage is the mean absolute change of an
-    answer there. ExportError for too few tiles, or a graph with nothing to quantise.
+    ``calibration`` gives the ranges; ``choosing``, other tiles, measures the ``damage`` to answers of ``kind``.
+    ExportError for too few tiles, or a graph with nothing to quantise.
     """
     if len(calibration) < MIN_CALIBRATION_TILES:
         raise ExportError(
             f"{len(calibration)} calibration tiles are too few for ranges, {MIN_CALIBRATION_TILES} are needed. "
             "Add tiles."
         )
-    source = _Source(model, TARGETS[target], inferrer(model)(choosing), choosing)
+    source = _Source(model, TARGETS[target], kind, choosing)
     by_method: dict[str, tuple[float, Any]] = {}
     progress(f"{target}: calibrating on {len(calibration)} tiles by {len(methods)} methods (10 to 60 s)")
     for method, ranges in calibrate(model, calibration, methods, source.target):
@@ -133,7 +140,7 @@ def sweep(source: _Source, ranges: Any, progress: Progress = lambda line: None) 
     damages = {}
     started_s = time.monotonic()
     for count, layer in enumerate(source.layers, start=1):
-        damages[layer] = source.damage(ranges, [other for other in source.layers if other != layer])
+        damages[layer] = source.damage(ranges, [other for other in source.layers if other != layer], SWEEP_TILES)
         if count % 16 == 0 or count == len(source.layers):
             left_s = (time.monotonic() - started_s) * (len(source.layers) / count - 1)
             progress(
@@ -145,30 +152,28 @@ def sweep(source: _Source, ranges: Any, progress: Progress = lambda line: None) 
 class _Source:
     """A float graph, its answers, and what quantising it does to them."""
 
-    def __init__(self, model: bytes, target: Target, answers: Answers, tiles: Tiles) -> None:
+    def __init__(self, model: bytes, target: Target, kind: str, tiles: Tiles) -> None:
         import onnx
 
-        self.model, self.target, self.answers, self.tiles = model, target, answers, tiles
-        nodes = onnx.load_from_string(model).graph.node
-        self.layers = tuple(node.name for node in nodes if node.op_type in _WEIGHTED)
+        self.model, self.target, self.kind, self.tiles = model, target, kind, tiles
+        self.answers = self._answers(model, tiles)
+        nodes = list(onnx.load_from_string(model).graph.node)
+        self.outside = always_in_float(nodes, kind)
+        self.layers = tuple(node.name for node in nodes if node.op_type in WEIGHTED and node.name not in self.outside)
         if not self.layers:
             raise ExportError("The graph has no convolution and no matrix product to quantise. Export it as fp32.")
-        self.outside = tuple(before_first_layer(nodes))
 
     def graph(self, ranges: Any, in_float: Iterable[str]) -> bytes:
         return insert_qdq(self.model, ranges, self.target, (*self.outside, *in_float))
 
-    def damage(self, ranges: Any, in_float: Iterable[str]) -> float:
-        answers = inferrer(self.graph(ranges, in_float))(self.tiles)
-        return float(np.abs(answers - self.answers).reshape(len(answers), -1).sum(1).mean())
+    def damage(self, ranges: Any, in_float: Iterable[str], most: int | None = None) -> float:
+        """On the first ``most`` tiles, or all."""
+        answers = self._answers(self.graph(ranges, in_float), self.tiles[:most])
+        return damage(self.answers[:most], answers, self.kind)
 
-
-def before_first_layer(nodes: Iterable[Any]) -> Iterator[str]:
-    """Names of the nodes that prepare the tiles: they stay in float, eight bits of eight are all there are."""
-    for node in nodes:
-        if node.op_type in _WEIGHTED:
-            return
-        yield node.name
+    @staticmethod
+    def _answers(content: bytes, tiles: Tiles) -> Answers:
+        return inferrer(content, batch=batch_for(tiles.shape))(tiles)
 
 
 def calibrate(model: bytes, tiles: Tiles, methods: Sequence[str], target: Target) -> Iterator[tuple[str, Any]]:
@@ -181,7 +186,10 @@ def calibrate(model: bytes, tiles: Tiles, methods: Sequence[str], target: Target
     percentiles = [method for method in methods if method.startswith("percentile")]
     for method in [method for method in methods if method not in percentiles] + percentiles[:1]:
         with _calibrator(model, method, target) as calibrator, contextlib.redirect_stdout(io.StringIO()):
-            calibrator.collect_data(_Reader(calibrator.model.graph.input[0].name, tiles))
+            name = calibrator.model.graph.input[0].name
+            at_once = max(1, _CALIBRATION_VALUES // int(np.prod(tiles.shape[1:])))
+            for part in _in_equal_parts(tiles, at_once):
+                calibrator.collect_data(_Reader(name, part))
             for shared in percentiles if method in percentiles else [method]:
                 if shared in percentiles:
                     calibrator.collector.percentile = float(shared.partition("-")[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,6 +138,14 @@ class RestorationCourse:
             "n": len(self.held_out),
         }
 
+    def figures(self, answer: Callable[[Pixels], NDArray[np.float32]]) -> Mapping[str, float]:
+        """PSNR and SSIM of a package's answers, (n, 3, edge, edge) 0..255, on the whole tiles of the test images."""
+        edge_px = self.described.edge_px
+        degraded, clear = (cut(images, edge_px) for images in (self.held_out.hazy, self.held_out.clear))
+        restored = np.clip(np.rint(answer(np.stack(degraded))), 0, 255).astype(np.uint8)
+        names = tuple(str(place) for place in range(len(clear)))
+        return score_pairs(Pairs(self.held_out.name, names, tuple(restored), tuple(clear)), lambda image: image)
+
     def tiles(self, split: str) -> Tiles:
         """Degraded tiles of ``train`` or ``test`` at the deployed size."""
         return self.tiles_of(split)
@@ -149,15 +157,20 @@ class RestorationCourse:
 
 def tiles_of_pairs(pairs: Pairs, edge_px: int) -> Tiles:
     """The degraded images cut into whole tiles; DatasetError when none holds one."""
-    cut = [
+    found = cut(pairs.hazy, edge_px)
+    if not found:
+        raise DatasetError(f"{pairs.name} holds no tile of {edge_px} px. Set tile_px to less.")
+    return Tiles(f"{pairs.name}, degraded", np.stack(found))
+
+
+def cut(images: Sequence[Pixels], edge_px: int) -> list[Pixels]:
+    """The whole tiles of (3, rows, cols) images, image by image."""
+    return [
         image[:, row : row + edge_px, col : col + edge_px]
-        for image in pairs.hazy
+        for image in images
         for row in range(0, image.shape[1] - edge_px + 1, edge_px)
         for col in range(0, image.shape[2] - edge_px + 1, edge_px)
     ]
-    if not cut:
-        raise DatasetError(f"{pairs.name} holds no tile of {edge_px} px. Set tile_px to less.")
-    return Tiles(f"{pairs.name}, degraded", np.stack(cut))
 
 
 def turned(image: Pixels, symmetry: int) -> Pixels:

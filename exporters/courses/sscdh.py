@@ -17,7 +17,7 @@ from ..errors import DatasetError
 from ..readers.detection import DetectionSet
 from ..readers.detection_formats import read_detections
 from ..training.course import Described
-from .detection import Augmentation, Fitted, anchors_for, answer_of, batches, evaluate, fit_all, held_back
+from .detection import Answer, Augmentation, Fitted, anchors_for, answer_of, batches, evaluate, fit_all, held_back
 from .detection_tiles import in_tiles
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ class SscdhCourse:
         test = self.reading.read(self.data, "test")
         return self._score(network, test, tuple(fit_all(test, self.edge_px)))
 
+    def figures(self, answer: Answer) -> Mapping[str, float]:
+        """Scores of a package's answers on the test pictures."""
+        test = self.reading.read(self.data, "test")
+        return self._judged(answer, test, tuple(fit_all(test, self.edge_px)))
+
     def tiles(self, split: str) -> Any:
         """Letterboxed pictures of ``train`` or ``test``, which an export is proven on."""
         from ..datasets import Chips
@@ -139,8 +144,10 @@ class SscdhCourse:
         from ..zoo.sscdh_decode import Deployed
 
         assert isinstance(network, SSCDH)
-        deployed = Deployed(network, self.edge_px).eval()
-        scores = evaluate(answer_of(deployed), pictures, fitted, edge_px=self.edge_px).as_dict()
+        return self._judged(answer_of(Deployed(network, self.edge_px).eval()), pictures, fitted)
+
+    def _judged(self, answer: Answer, pictures: DetectionSet, fitted: tuple[Fitted, ...]) -> Mapping[str, float]:
+        scores = evaluate(answer, pictures, fitted, edge_px=self.edge_px).as_dict()
         return {name: value for name, value in scores.items() if not np.isnan(value)}
 
 

@@ -18,7 +18,7 @@ from ..readers.detection import DetectionSet
 from ..readers.detection_formats import read_detections
 from ..registry import network_named, size_of
 from ..training.course import Described
-from .detection import Augmentation, Fitted, answer_of, batches, evaluate, fit_all, held_back, letterbox
+from .detection import Answer, Augmentation, Fitted, answer_of, batches, evaluate, fit_all, held_back, letterbox
 from .detection_tiles import in_tiles
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class VmcDetrCourse:
         test = in_tiles(self._read("test"), self.tile_px)
         return self._score(network, test, tuple(fit_all(test, self.edge_px)))
 
+    def figures(self, answer: Answer) -> Mapping[str, float]:
+        """Scores of a package's answers on the test pictures."""
+        test = in_tiles(self._read("test"), self.tile_px)
+        return self._judged(answer, test, tuple(fit_all(test, self.edge_px)))
+
     def tiles(self, split: str) -> Any:
         """Letterboxed pictures of ``train`` or ``test``, which an export is proven on."""
         from ..datasets import Chips
@@ -122,7 +127,9 @@ class VmcDetrCourse:
         from ..zoo.vmc_detr_deploy import Deployed
 
         assert isinstance(network, VMCDETR)
-        answer = answer_of(Deployed(network).eval())
+        return self._judged(answer_of(Deployed(network).eval()), pictures, fitted)
+
+    def _judged(self, answer: Answer, pictures: DetectionSet, fitted: tuple[Fitted, ...]) -> Mapping[str, float]:
         scores = evaluate(answer, pictures, fitted, edge_px=self.edge_px, max_overlap=NO_SUPPRESSION).as_dict()
         return {name: value for name, value in scores.items() if not np.isnan(value)}
 

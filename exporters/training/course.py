@@ -42,7 +42,9 @@ class Course(Protocol):
     """How one network is trained: its data, its loss, its measure. All that is random follows from seed and epoch.
 
     A course may also have ``tiles(split) -> Tiles | Chips``, ``split`` being ``train`` or ``test``: the real tiles,
-    stacked as the package takes them, that an export calibrates with and is proven on.
+    stacked as the package takes them, that an export calibrates with and is proven on. And ``figures(answer)``: what
+    ``test`` measures, of a package's answers instead of the network's, ``answer`` being a function from tiles to
+    answers; an INT8 export is held to it (see ``int8_gate``).
     """
 
     @property
