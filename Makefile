@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: fit-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: fit-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -144,11 +144,17 @@ bench-torture: venv-dev ## kill, cut, fill and delay a mission at every disk cal
 bench-soak: venv-dev ## seven simulated days of the daemon: memory, files, threads, log (R27)
 	$(BIN)/python benchmarks/soak.py
 
+bench-daemon: venv-dev ## start to first tile, resident memory, idle CPU of a daemon of its own (three minutes)
+	$(BIN)/python benchmarks/daemon.py
+
+fuzz-wire: venv-dev ## CASES (10,000,000) damaged packets and PDUs into everything that reads the link (R23; 15 CPU minutes)
+	$(BIN)/python benchmarks/fuzz_wire.py $(or $(CASES),10000000)
+
 test-offline: venv-dev ## the test suite in a network namespace that holds nothing but loopback (R28)
 	unshare -rn sh -c 'ip link set lo up && exec $(BIN)/python -m pytest $(TESTS)'
 
-fuzz-daemon: venv-dev ## 1,000 hostile packages, 1,000 malformed mission files, every power cut
-	SUBSOLAR_FUZZ=1000 $(BIN)/python -m pytest --timeout 600 tests/runtime/daemon -k "hostile or malformed or power_cut"
+fuzz-daemon: venv-dev ## 1,000 hostile packages, malformed mission files and flipped bits each, every power cut and weight's bit
+	SUBSOLAR_FUZZ=1000 $(BIN)/python -m pytest --timeout 1200 tests/runtime/daemon -k "hostile or malformed or power_cut or r05 or r07"
 
 deb: ## build/deb/subsolar_VERSION_ARCH.deb for this machine and PYTHON
 	nice -n 19 deploy/debian/build.sh $(PYTHON) build/deb

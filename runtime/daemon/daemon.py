@@ -15,6 +15,7 @@ from exporters.errors import ExporterError
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError
 
+from ..engines import return_freed
 from ..errors import MissionError, SubsolarError
 from ..records import SlotRecord
 from .bulletin import Diary, bulletin
@@ -153,6 +154,8 @@ class Daemon:
             self.wired.fleet.end_shadows()
         if changed:
             self._rewire(self.wired.mission)
+        if record.sampled_tile:
+            return_freed()
 
     def _failed(self, error: SubsolarError) -> None:
         """Leave the slot as if it had not been: nothing of it was committed, so its tiles wait again."""

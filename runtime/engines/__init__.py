@@ -2,7 +2,7 @@
 
 from .chain import EngineChain, Health
 from .engine import Engine, self_test
-from .memory import MemoryBudget, expected_byte, machine_limit_byte
+from .memory import MemoryBudget, expected_byte, machine_limit_byte, return_freed
 from .onnx_runtime import PROVIDERS, OnnxEngine, open_onnx_engine
 from .opening import open_engine
 from .pool import EnginePool
@@ -29,5 +29,6 @@ __all__ = [
     "open_engine",
     "open_onnx_engine",
     "open_preferred",
+    "return_freed",
     "self_test",
 ]

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,17 @@ import pytest
 from exporters.archive import pack
 from exporters.errors import ExporterError, KeyFileError, PackageError
 from exporters.keys import key_id, load_private, new_key
+from exporters.onnx_runtime import import_onnxruntime
 from exporters.package import Golden, load_package
 from runtime.daemon.control import Request
+from runtime.engines import OnnxEngine
 from runtime.errors import EngineError
 from runtime.models import Keyring, ModelSlots, make_rotation
+
+
+def cases(few: int) -> int:
+    """How often to try, unless SUBSOLAR_FUZZ says more."""
+    return int(os.environ.get("SUBSOLAR_FUZZ", few))
 
 
 def obey(craft: Any, do: str, **arguments: Any) -> dict[str, Any]:
@@ -167,14 +174,13 @@ def hostile(folder: Path, good: bytes, rng: random.Random) -> Path:
 
 
 def test_r23_r24_hostile_packages_change_nothing(make_craft: Callable[..., Any], tmp_path: Path) -> None:
-    """150 here; ``make fuzz-daemon`` runs 1,000 by SUBSOLAR_FUZZ."""
+    """150 here; ``make fuzz-daemon`` runs 1,000."""
     craft = make_craft(start=False)
     slots = ModelSlots(tmp_path / "models", tmp_path / "packages", Keyring(tmp_path / "keys", tmp_path / "ring.json"))
     good = pack(load_package(newer(craft), trust=tmp_path / "keys"), tmp_path / "good.subsolar").read_bytes()
     outside = sorted(path for path in tmp_path.rglob("*") if "models" not in path.parts)
     rng, refused = random.Random(24), 0
-    cases = int(os.environ.get("SUBSOLAR_FUZZ", "150"))
-    for _ in range(cases):
+    for _ in range(cases(150)):
         path = hostile(tmp_path, good, rng)
         try:
             slots.install(path, 3)
@@ -186,21 +192,28 @@ def test_r23_r24_hostile_packages_change_nothing(make_craft: Callable[..., Any],
             slots = ModelSlots(tmp_path / "models", tmp_path / "packages", slots.keyring)
         path.unlink()
         assert slots.of("accurate").trial is None
-    assert refused > 0.7 * cases
+    assert refused > 0.7 * cases(150)
     assert sorted(path for path in tmp_path.rglob("*") if "models" not in path.parts) == outside
     assert not list((tmp_path / "models").glob(".*"))
 
 
 def test_r05_a_bit_that_flips_in_a_package_is_noticed_before_it_flies(make_craft: Callable[..., Any]) -> None:
+    """100 of any file of the package here; ``make fuzz-daemon`` flips 1,000."""
     craft = make_craft(start=False)
-    file = craft.folder / "packages" / "accurate" / "model.onnx"
-    raw = bytearray(file.read_bytes())
-    for offset in random.Random(5).sample(range(len(raw)), 100):
-        raw[offset] ^= 4
+    files = sorted(path for path in (craft.folder / "packages" / "accurate").rglob("*") if path.is_file())
+    whole, rng = {path: path.read_bytes() for path in files}, random.Random(5)
+    for _ in range(cases(100)):
+        file = rng.choices(files, weights=[len(content) for content in whole.values()])[0]
+        raw = bytearray(whole[file])
+        raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
         file.write_bytes(bytes(raw))
-        with pytest.raises(PackageError, match="damaged"):
-            load_package(file.parent, trust=craft.folder / "keys")
-        raw[offset] ^= 4
+        with pytest.raises(ExporterError):
+            load_package(craft.folder / "packages" / "accurate", trust=craft.folder / "keys")
+        file.write_bytes(whole[file])
+    file = craft.folder / "packages" / "accurate" / "model.onnx"
+    raw = bytearray(whole[file])
+    raw[len(raw) // 2] ^= 4
+    file.write_bytes(bytes(raw))
     craft.start()
     assert set(craft.daemon.wired.fleet.networks) == {"thrifty"}
     assert "accurate is not loaded" in " ".join(craft.daemon.status["reasons"])
@@ -231,6 +244,49 @@ def test_r07_a_network_that_silently_went_wrong_is_caught_by_its_golden_tiles(ma
     assert "fails its self-test and is loaded anew" in craft.events()
     assert "subsolar_golden_tile_failures_total" in craft.daemon._aboard.metrics.text()
     work(craft, 1, seed=1)
+    assert model(craft)["healthy"]
+
+
+def flipped_bits(graph: bytes, every: int) -> Iterator[bytes]:
+    """The graph with one bit of its weights flipped, each ``every``-th of them in turn."""
+    import onnx
+
+    graph_of = onnx.load_from_string(graph)
+    tensors = [one for one in graph_of.graph.initializer if one.data_type == onnx.TensorProto.FLOAT]
+    for number in range(0, sum(8 * len(one.raw_data) for one in tensors), every):
+        left, tensor = number, tensors[0]
+        for tensor in tensors:
+            if left < 8 * len(tensor.raw_data):
+                break
+            left -= 8 * len(tensor.raw_data)
+        whole = tensor.raw_data
+        damaged = bytearray(whole)
+        damaged[left // 8] ^= 1 << left % 8
+        tensor.raw_data = bytes(damaged)
+        yield graph_of.SerializeToString()
+        tensor.raw_data = whole
+
+
+def test_r07_bits_that_flip_in_loaded_weights_are_caught_where_they_change_an_answer(
+    make_craft: Callable[..., Any],
+) -> None:
+    """Each thirteenth bit of the weights here; ``make fuzz-daemon`` flips every one, after the hash was checked."""
+    pytest.importorskip("onnx")
+    craft = make_craft("[models]\ngolden_slots = 1\n")
+    one = craft.daemon.wired.fleet.networks["accurate"]
+    package = one.loaded.package
+    changed = caught = 0
+    for graph in flipped_bits(package.read_onnx("cpu"), 13 if cases(0) == 0 else 1):
+        session = import_onnxruntime().InferenceSession(graph, providers=["CPUExecutionProvider"])
+        engine = OnnxEngine(session, "accurate v1", "cpu", (3, craft.edge_px, craft.edge_px))
+        answers = engine.infer(package.golden.tiles)
+        one.loaded = replace(one.loaded, engine=engine)
+        craft.fly()
+        wrong = bool((answers.argmax(1) != package.golden.expected.argmax(1)).any() or not np.isfinite(answers).all())
+        changed += wrong
+        caught += wrong and one.loaded.engine is not engine
+    assert changed > 0
+    assert caught == changed
     assert model(craft)["healthy"]
 
 
