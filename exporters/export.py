@@ -28,7 +28,7 @@ from .package import Golden, ModelPackage, further_files, load_package, npy, wri
 from .prove import MIN_TILES, prove
 from .records import Accuracy, PackageInfo, Profile, ProfileEntry, Proof, Variant, check_envelope
 from .sbom import sbom
-from .settings import ExportSettings
+from .settings import UNKNOWN, ExportSettings
 from .source import companions_of, package_id, task_of, weights_sha256
 from .stac import stac_item
 from .stored_proof import proof_files
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 VARIANT, VARIANT_EXPECTED, SBOM = "model.tensorrt.onnx", "golden/expected.tensorrt.npy", "sbom.json"
+_NO_LICENCE = "The licence of these weights is unknown: nobody may pass them on. Give it with --licence if you know it."
+    "The licence of these weights is unknown: nobody may pass them on. If you know it, give it with --licence."
+)
 Progress = Callable[[str], None]
 
 
@@ -213,10 +216,13 @@ def _finish(
         stated=draft.stated,
         judge=draft.judge,
     )
+    if draft.info.licence == UNKNOWN:
+        progress(_NO_LICENCE)
     made = make_graphs(draft.model, request, test, calibration, progress)
     progress(f"4/6 measuring time ({100 * made.accuracy.value:.1f} % {made.accuracy.metric})")
     entries, notes = _profile(draft, made, test, settings, progress)
-    notes = (*draft.notes, *notes, *made.notes, *_about_tiles(test, draft))
+    licence = (_NO_LICENCE,) if draft.info.licence == UNKNOWN else ()
+    notes = (*draft.notes, *notes, *made.notes, *_about_tiles(test, draft), *licence)
     profile = Profile(accuracy=made.accuracy, measurements=entries, notes=notes)
     check_envelope(profile)
     progress("5/6 checking TensorRT's rules, choosing golden tiles")

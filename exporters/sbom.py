@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -24,7 +25,7 @@ def sbom(
     libraries: Iterable[str] = LIBRARIES,
 ) -> bytes:
     """The bill as JSON; no time in it, so that one input gives one byte sequence."""
-    word = "name" if licence.startswith("LicenseRef-") else "id"  # an id must stand in SPDX's list
+    word = "id" if _is_spdx(licence) else "name"  # an id must stand in SPDX's list
     components = [
         {
             "type": "machine-learning-model",
@@ -64,6 +65,11 @@ def _library(name: str) -> dict[str, Any]:
         "purl": f"pkg:pypi/{name}@{version}",
         "licenses": [{"license": {"name": _licence(found)}}],
     }
+
+
+def _is_spdx(licence: str) -> bool:
+    """Whether it may be an identifier of SPDX's list, and is no reference of one's own, no sentence, no ``unknown``."""
+    return bool(re.fullmatch(r"(?!LicenseRef-|unknown$)[A-Za-z0-9.+-]+", licence))
 
 
 def _licence(found: Any) -> str:

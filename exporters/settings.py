@@ -12,11 +12,8 @@ from .prove import MIN_TILES
 from .quantise import MAX_DAMAGE, METHODS
 
 GSD_RANGE_M = (8.0, 12.0)
-LICENCE = "Apache-2.0"
-TRAINING_DATA = (
-    "EuroSAT RGB subset, 6,000 train chips (MIT; modified Copernicus Sentinel data); "
-    "Helber et al., IEEE JSTARS 12(7), 2019"
-)
+UNKNOWN = "unknown"
+"""What a package says of its licence and its training data where neither the caller nor the checkpoint does."""
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -32,7 +29,7 @@ class ExportSettings:
     targets: tuple[str, ...] = ("cpu",)
     """With ``tensorrt``, fp16 gets a second graph that computes in float16. INT8 always gets its second graph."""
     bands: tuple[str, ...] = ()
-    """None of these four: what the checkpoint says, else red, green and blue, 10 m, Apache-2.0, and EuroSAT."""
+    """None of these four: what the checkpoint says, else red, green and blue, 10 m, and twice unknown."""
     gsd_range_m: tuple[float, float] | None = None
     licence: str = ""
     training_data: str = ""
@@ -60,8 +57,8 @@ class ExportSettings:
             self,
             bands=self.bands or (RGB if own is None else own.bands),
             gsd_range_m=self.gsd_range_m or (GSD_RANGE_M if own is None else own.gsd_range_m),
-            licence=self.licence or (own.licence if own is not None and own.licence else LICENCE),
-            training_data=self.training_data or (own.dataset if own is not None and own.dataset else TRAINING_DATA),
+            licence=self.licence or (own.licence if own is not None and own.licence else UNKNOWN),
+            training_data=self.training_data or (own.dataset if own is not None and own.dataset else UNKNOWN),
         )
 
     @property

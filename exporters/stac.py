@@ -28,8 +28,8 @@ _AXES = {
     "image": ["batch", "bands", "height", "width"],
     "mask": ["batch", "class", "height", "width"],
 }
-_SPDX = re.compile(r"[\w\-.+]+")
-"""What STAC takes for a licence; anything else is "other"."""
+_SPDX = re.compile(r"(?!unknown$)[\w\-.+]+")
+"""What STAC takes for a licence; anything else, also an unknown one, is "other"."""
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 

@@ -163,15 +163,16 @@ class ChipsCourse:
         return self._accuracy(network, self.tiles("test"))
 
     def describe(self) -> Described:
-        """Classes and band statistics; licence and data are EuroSAT's where it is EuroSAT."""
+        """Classes and band statistics; licence and data are EuroSAT's where it is EuroSAT, else unknown."""
+        is_eurosat = self._fitted_on.lower().startswith("eurosat")
         return Described(
             classes=self._classes,
             bands=RGB,
             edge_px=self._edge_px,
             mean=tuple(self.mean.tolist()),
             std=tuple(self.std.tolist()),
-            dataset=EUROSAT if self._fitted_on.lower().startswith("eurosat") else self._fitted_on,
-            licence="Apache-2.0",
+            dataset=EUROSAT if is_eurosat else self._fitted_on,
+            licence="Apache-2.0" if is_eurosat else "",
             gsd_range_m=(8.0, 12.0),
             notes={"chips": asdict(self.settings), "held_back": self.held.name, "fitted_on": self._fitted_on},
         )

@@ -100,6 +100,8 @@ def _train_pairs(data: Path, chips: bool) -> Pairs:
 
 
 def _described(data: Path, edge_px: int, *, synthetic: bool) -> Described:
+    eurosat = synthetic and data.name.lower().startswith("eurosat")  # MIT, so that what it taught may be given away
+    licence = "Apache-2.0" if eurosat else "as the data set's"
     return Described(
         classes=(),
         bands=("red", "green", "blue"),
@@ -108,7 +110,7 @@ def _described(data: Path, edge_px: int, *, synthetic: bool) -> Described:
         std=(1.0, 1.0, 1.0),
         dtype="uint8",
         dataset=f"{data.name}, haze made by the scattering model" if synthetic else data.name,
-        licence="Apache-2.0" if synthetic else "as the data set's",
+        licence=licence,
         notes={"synthetic_haze": synthetic},
         gsd_range_m=(5.0, 20.0) if synthetic else (0.5, 30.0),
     )

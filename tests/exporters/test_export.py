@@ -193,6 +193,20 @@ def test_a_package_is_exported_whole_and_passes_its_check(
     assert result.golden_max_abs_diff <= 1e-5
 
 
+def test_weights_without_a_licence_are_not_given_one(
+    package_path: Path, tmp_path: Path, checkpoint: Checkpoint, chips: Chips, trust: dict[str, Ed25519PublicKey]
+) -> None:
+    package = load_package(package_path, trust=trust)
+    assert (package.info.licence, package.info.training_data) == ("unknown", "unknown")
+    assert package.info.stac["properties"]["license"] == "other"
+    assert any("licence of these weights is unknown" in note for note in package.profile.notes)
+    models = [part for part in json.loads(package.read("sbom.json"))["components"] if "model" in part["type"]]
+    assert models[0]["licenses"] == [{"license": {"name": "unknown"}}]
+    told = replace(QUICK, licence="CC-BY-4.0").resolved(checkpoint)
+    assert told.licence == "CC-BY-4.0"
+    assert QUICK.resolved(replace(checkpoint, licence="MIT")).licence == "MIT"
+
+
 def test_a_graph_that_answers_otherwise_fails_its_check(
     tmp_path: Path, package_path: Path, trust: dict[str, Ed25519PublicKey], signing_key: Ed25519PrivateKey
 ) -> None:
