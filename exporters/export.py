@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 VARIANT, VARIANT_EXPECTED, SBOM = "model.tensorrt.onnx", "golden/expected.tensorrt.npy", "sbom.json"
 _NO_LICENCE = "The licence of these weights is unknown: nobody may pass them on. Give it with --licence if you know it."
-    "The licence of these weights is unknown: nobody may pass them on. If you know it, give it with --licence."
-)
 Progress = Callable[[str], None]
 
 
