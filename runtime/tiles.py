@@ -16,9 +16,12 @@ from .errors import FrameError
 from .frame import BoolArray, Frame, Patch, pad_to
 from .georeference import Box
 from .records import TileArray, TileOutcome, TileRef
+from .scratch import Scratch
 
 Filter = Callable[[Patch], str]
 """Why a tile is not worth inferring, empty if it is."""
+_BATCHES_HELD = 8
+"""Batches whose memory is used again, at most."""
 _STRIP_PX = 4096
 """Widest strip read at once: bounds memory whatever the frame's width."""
 
@@ -66,7 +69,12 @@ class TileGrid(Sequence[Window]):
         return self._window(index % len(self))
 
     def __iter__(self) -> Iterator[Window]:
-        return map(self._window, range(len(self)))
+        across = [_span(col, self.width_px, self.edge_px, self.overlap_px) for col in range(self.cols)]
+        for row in range(self.rows):
+            top, core_top, core_bottom = _span(row, self.height_px, self.edge_px, self.overlap_px)
+            for left, core_left, core_right in across:
+                core = Box(core_top, core_left, core_bottom - core_top, core_right - core_left)
+                yield Window(TileRef(self.frame_id, top, left, self.edge_px), core)
 
     def _window(self, index: int) -> Window:
         row, col = divmod(index, self.cols)
@@ -150,7 +158,7 @@ def cut(
     fails the tiles on it; either way the tile is in some batch's ``left_out``, and no tile is lost. The last batch is
     smaller, and may hold no tile at all where only left-out ones remain.
     """
-    buffer: TileArray | None = None
+    scratch, buffer = Scratch(_BATCHES_HELD), None
     taken: list[TileRef] = []
     valid: list[BoolArray | None] = []
     left_out: list[TileOutcome] = []
@@ -160,7 +168,7 @@ def cut(
             left_out.append(outcome)
             continue
         if buffer is None:
-            buffer = np.empty((batch, len(bands), *outcome.pixels.shape[1:]), dtype=outcome.pixels.dtype)
+            buffer = scratch.take((batch, len(bands), *outcome.pixels.shape[1:]), outcome.pixels.dtype)
         buffer[len(taken)] = outcome.pixels[: len(bands)]
         if with_valid:
             valid.append(outcome.valid)

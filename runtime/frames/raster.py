@@ -17,11 +17,13 @@ from ..frame import BoolArray, Patch, read_square
 from ..gdal import gdal_errors, grow_cache, one_line
 from ..georeference import Box
 from ..records import TileArray, UInt8Array
+from ..scratch import Scratch
 from .bands import canonical_name, name_bands
 from .envi import envi_data
 from .jpeg2000 import check_jpeg2000
 from .placing import place
 from .scaling import TILE_DTYPES, Physical, to_uint8
+from .strips import PlainStrips, plain_strips
 
 RANGE_TAG = "SUBSOLAR_RANGE"
 """Dataset tag ``LOW,HIGH``: the stored values that become 0 and 255."""
@@ -49,8 +51,11 @@ class RasterFrame:
         names: tuple[str, ...],
         scale: tuple[float, float] | None,
         tile_dtype: str = "uint8",
+        plain: PlainStrips | None = None,
     ) -> None:
         self._dataset = dataset
+        self._plain = plain
+        self._scratch = Scratch(most=2)
         self.file = file
         self.value_range = scale
         """Stored values that are 0 and 255; None where stored bytes are, or nothing is known."""
@@ -85,14 +90,10 @@ class RasterFrame:
 
     def _read(self, dataset: Any, box: Box, bands: Sequence[int], shape: tuple[int, int] | None) -> Patch:
         """Pixels of a window of ``dataset``, this file's own or a warped view of it, decimated to ``shape``."""
-        from rasterio.windows import Window
-
-        window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
-        asked = {"window": window} if shape is None else {"window": window, "out_shape": shape}
         try:
             if self._palette is not None:
-                return self._expanded(dataset.read(1, **asked), bands)
-            return self._decode(dataset, asked, bands)
+                return self._expanded(self._stored(dataset, box, (0,), shape)[0], bands)
+            return self._decode(dataset, box, bands, shape)
         except gdal_errors() as error:
             raise FrameError(_broken(self.frame_id, box, error)) from error
 
@@ -103,6 +104,8 @@ class RasterFrame:
     def close(self) -> None:
         """Release the file."""
         self._dataset.close()
+        if self._plain is not None:
+            self._plain.close()
 
     def __enter__(self) -> RasterFrame:
         return self
@@ -114,21 +117,29 @@ class RasterFrame:
         assert self._palette is not None
         return Patch(_expand(indexed, self._palette, bands).astype(self.tile_dtype, copy=False))
 
-    def _decode(self, dataset: Any, asked: dict[str, Any], bands: Sequence[int]) -> Patch:
+    def _decode(self, dataset: Any, box: Box, bands: Sequence[int], shape: tuple[int, int] | None) -> Patch:
         """Read bands, and what says which of their pixels are valid."""
-        numbers = [band + 1 for band in bands]
         masked = dataset is not self._dataset  # a warped view says by an alpha band of its own what it knows
         if masked or self._mask == "alpha":
-            alpha = dataset.count if masked else self.bands.index("alpha") + 1
-            raw = dataset.read([*numbers, alpha], **asked)
+            alpha = dataset.count - 1 if masked else self.bands.index("alpha")
+            raw = self._stored(dataset, box, [*bands, alpha], shape)
             return self._patch(raw[:-1], bands, raw[-1] > 0)
-        raw = dataset.read(numbers, **asked)
+        raw = self._stored(dataset, box, bands, shape)
         valid: BoolArray | None = None
         if self._mask == "nodata":
             valid = _differs(raw, self.nodata)
         elif self._mask == "stored":
-            valid = dataset.dataset_mask(**asked) > 0
+            valid = dataset.dataset_mask(**_asked(box, shape)) > 0
         return self._patch(raw, bands, valid)
+
+    def _stored(self, dataset: Any, box: Box, bands: Sequence[int], shape: tuple[int, int] | None) -> NDArray[Any]:
+        """(bands, rows, cols) stored values, in memory that is used again once nobody holds them."""
+        if dataset is self._dataset and shape is None and self._plain is not None:
+            return self._plain.read(box, bands)
+        rows_px, cols_px = shape or (box.rows_px, box.cols_px)
+        out = self._scratch.take((len(bands), rows_px, cols_px), self.dtype)
+        found: NDArray[Any] = dataset.read([band + 1 for band in bands], out=out, **_asked(box, None))
+        return found
 
     def _patch(self, raw: NDArray[Any], bands: Sequence[int], valid: BoolArray | None) -> Patch:
         if self.tile_dtype == "uint8":
@@ -201,7 +212,7 @@ def open_frame(
             grow_cache(dataset.width * dataset.count * np.dtype(dataset.dtypes[0]).itemsize)
             names = _names(dataset, band_names, file)
             scale = _scale(dataset, value_range, file, needed=tile_dtype == "uint8")
-            return RasterFrame(dataset, file, name, names, scale, tile_dtype)
+            return RasterFrame(dataset, file, name, names, scale, tile_dtype, plain_strips(file, dataset))
     except BaseException:
         dataset.close()
         raise
@@ -307,6 +318,14 @@ def _palette(dataset: Any) -> NDArray[np.uint8] | None:
     for index, colour in dataset.colormap(1).items():
         table[index] = colour
     return table
+
+
+def _asked(box: Box, shape: tuple[int, int] | None) -> dict[str, Any]:
+    """A window as rasterio takes it."""
+    from rasterio.windows import Window
+
+    window = Window(box.col_px, box.row_px, box.cols_px, box.rows_px)  # pyright: ignore[reportCallIssue]
+    return {"window": window} if shape is None else {"window": window, "out_shape": shape}
 
 
 def _expand(indexed: NDArray[Any], palette: NDArray[np.uint8], bands: Sequence[int]) -> UInt8Array:

@@ -76,6 +76,8 @@ class PluginTask(Protocol):
 
 SETTLE_BOX = 2048
 """Boxes that wait before those above the present row are settled: less often costs less, and this many fit anywhere."""
+_PLACED_AT_ONCE = 512
+"""Labels that wait for their places on the ground."""
 BarCall = Callable[[Sequence[float]], bool]
 """Whether nothing may be said of a box: left, top, right, bottom."""
 SceneTask = Classifier | Detector | ImageTask | MapTask | EmbeddingTask | ChangeTask | PluginTask
@@ -117,6 +119,14 @@ class FeatureSink:
         return polygons, [None] * count if error_m is None else error_m.tolist()
 
 
+@dataclass(frozen=True, slots=True)
+class _Label:
+    window: Window
+    class_id: int
+    score: float
+    energy_j: float | None
+
+
 class LabelSink(FeatureSink):
     """One feature per tile: the part of it that it alone answers for."""
 
@@ -125,30 +135,39 @@ class LabelSink(FeatureSink):
     def __init__(self, file: TextIO, frame: Frame, task: Classifier) -> None:
         super().__init__(file, frame, task, "label")
         self._task = task
+        self._waiting: list[_Label] = []
 
     def take(self, windows: Sequence[Window], raw: FloatArray) -> list[TileOutcome]:
-        """See ``Sink.take``."""
+        """See ``Sink.take``. Many labels are placed at once, for a transformation costs as much as a hundred places."""
         best, scores, outcomes = self._task.decode([window.ref for window in windows], raw)
-        done = [number for number, outcome in enumerate(outcomes) if outcome.outcome == "done"]
-        cores = [windows[number].core for number in done]
-        sides = np.array([(c.row_px, c.col_px, c.row_px + c.rows_px, c.col_px + c.cols_px) for c in cores], np.float64)
-        corners = corners_of(sides.reshape(-1, 4))
-        places, errors = self.placed(corners, corners.mean(axis=1))
-        names, sha256 = self._task.package.info.classes, self._task.package.sha256
-        for number, place, error_m in zip(done, places, errors, strict=True):
-            ref, class_id = windows[number].ref, int(best[number])
-            edge = ref.edge_px
-            bbox = ref.col_px, ref.row_px, ref.col_px + edge, ref.row_px + edge
-            identity = product_id(ref, sha256, 0)
-            self._writer.write(
-                *(identity, place, class_id, float(scores[number]), (ref.row_px, ref.col_px), bbox, error_m),
-                energy_j=self.energy_j,
-            )
-            self.labels[names[class_id]] += 1
+        for window, class_id, score, outcome in zip(windows, best.tolist(), scores.tolist(), outcomes, strict=True):
+            if outcome.outcome == "done":
+                self._waiting.append(_Label(window, class_id, score, self.energy_j))
+        if len(self._waiting) >= _PLACED_AT_ONCE:
+            self._write()
         return outcomes
 
     def finish(self) -> None:
         """See ``Sink.finish``."""
+        self._write()
+
+    def _write(self) -> None:
+        cores = [label.window.core for label in self._waiting]
+        sides = np.array([(c.row_px, c.col_px, c.row_px + c.rows_px, c.col_px + c.cols_px) for c in cores], np.float64)
+        corners = corners_of(sides.reshape(-1, 4))
+        places, errors = self.placed(corners, corners.mean(axis=1))
+        names, sha256 = self._task.package.info.classes, self._task.package.sha256
+        for label, place, error_m in zip(self._waiting, places, errors, strict=True):
+            ref, class_id = label.window.ref, label.class_id
+            edge = ref.edge_px
+            bbox = ref.col_px, ref.row_px, ref.col_px + edge, ref.row_px + edge
+            identity = product_id(ref, sha256, 0)
+            self._writer.write(
+                *(identity, place, class_id, label.score, (ref.row_px, ref.col_px), bbox, error_m),
+                energy_j=label.energy_j,
+            )
+            self.labels[names[class_id]] += 1
+        self._waiting.clear()
 
 
 class BoxSink(FeatureSink):
