@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from power_sim.slot import Option, SlotState, Work
+
+from .words import joules, points
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,21 @@ class Decision:
     """One short sentence with its numbers, for a person."""
 
 
+class Otherwise(NamedTuple):
+    """What the next best choice would have cost and given, beside the one that stands."""
+
+    model: str
+    """``idle`` where nothing would run."""
+    more_j: float
+    more_worth: float
+    """In points."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        cost = f"{joules(abs(self.more_j))} {'more' if self.more_j >= 0 else 'less'}"
+        return f"{self.model}: {cost}, {points(abs(self.more_worth))} {'more' if self.more_worth >= 0 else 'less'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A decision after the shield, with the work that it does in the slot."""
@@ -28,8 +45,13 @@ class Admitted:
     work: Work
     overruled: str
     """What the shield changed and why, empty where it agreed."""
-    counterfactual: str
-    """What the next best choice would have cost and given."""
+    otherwise: Otherwise | None
+    """None where every other choice comes to the same, or there is none."""
+
+    @property
+    def counterfactual(self) -> str:
+        """What the next best choice would have cost and given, in words; empty where there is none."""
+        return "" if self.otherwise is None else str(self.otherwise)
 
 
 class Policy(Protocol):

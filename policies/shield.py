@@ -13,10 +13,9 @@ from typing import Any
 
 from power_sim.slot import IDLE, SlotState
 
-from .decision import Admitted, Decision, Policy, choose, idle
+from .decision import Admitted, Decision, Otherwise, Policy, choose, idle
 from .errors import PolicyError
 from .survey import Survey, state_fault, survey
-from .words import joules, points
 from .worth import Worth, right_answers
 
 POLICY_FAULTS = (PolicyError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError)
@@ -38,7 +37,7 @@ class Shield:
     def judge(self, state: SlotState, said: object) -> Admitted:
         """Return what the shield makes of a policy's answer."""
         if fault := state_fault(state):
-            return Admitted(idle(fault), IDLE, f"{fault}; idle instead", "")
+            return Admitted(idle(fault), IDLE, f"{fault}; idle instead", None)
         options = survey(state, keep_floor=self.keep_floor)
         index, complaint = _wanted(state, said, options)
         if complaint:
@@ -56,7 +55,7 @@ class Shield:
         """Return the allowed option that is worth most now, or idle where there is none."""
         best, _ = self._best(state, options, skip=None)
         if best is None:
-            return Admitted(idle("no option is allowed"), IDLE, f"{complaint}; idle instead", "")
+            return Admitted(idle("no option is allowed"), IDLE, f"{complaint}; idle instead", None)
         aside = self._aside(state, best)
         decision = choose(state.options, best, f"the shield's choice: worth most of what is allowed{aside}")
         overruled = f"{complaint}; {decision.model} instead{aside}"
@@ -80,22 +79,21 @@ class Shield:
                 best, most = index, worth
         return best, most
 
-    def _next_best(self, state: SlotState, options: Survey, chosen: int | None) -> str:
+    def _next_best(self, state: SlotState, options: Survey, chosen: int | None) -> Otherwise | None:
         """Return what the best of the other choices would have cost and given; idling costs and gives nothing."""
         other, other_worth = self._best(state, options, skip=chosen)
         if other is None and (chosen is None or not state.may_idle):
-            return ""
+            return None
         other_j = 0.0 if other is None else options.works[other].energy_j
         energy_j = worth = 0.0
         if chosen is not None:
             energy_j = options.works[chosen].energy_j
             worth = self.worth(state, state.options[chosen], options.works[chosen])
         if energy_j == other_j and worth == other_worth:
-            return ""  # nothing waits, or nothing fits: every choice comes to the same
-        name = "idle" if other is None else state.options[other].model
-        more_j, more = other_j - energy_j, other_worth - worth
-        cost = f"{joules(abs(more_j))} {'more' if more_j >= 0 else 'less'}"
-        return f"{name}: {cost}, {points(abs(more))} {'more' if more >= 0 else 'less'}"
+            return None  # nothing waits, or nothing fits: every choice comes to the same
+        return Otherwise(
+            "idle" if other is None else state.options[other].model, other_j - energy_j, other_worth - worth
+        )
 
 
 def _said(state: SlotState, policy: Policy) -> object:

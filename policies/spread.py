@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from typing import Protocol, TypeVar
@@ -30,12 +31,36 @@ class Processes:
         if workers < 2:
             yield from map(function, waiting)
             return
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+        with crew(workers) as hands:
+            yield from hands.map(function, waiting)
+
+
+class Hands:
+    """Processes that stay for many jobs, or this one alone."""
+
+    def __init__(self, pool: ProcessPoolExecutor | None) -> None:
+        self._pool = pool
+
+    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+        """Yield the results in the order of the jobs."""
+        if self._pool is None:
+            yield from map(function, jobs)
+            return
         try:
-            yield from pool.map(function, waiting)
+            yield from self._pool.map(function, jobs)
         except BrokenProcessPool as error:
-            raise EvaluationError("A worker process died, perhaps for want of memory. Try --workers 1.") from error
-        finally:
+            raise EvaluationError("A worker process died, perhaps for want of memory. Try fewer workers.") from error
+
+
+@contextmanager
+def crew(workers: int | None = None) -> Iterator[Hands]:
+    """Hold ``workers`` processes (None: one for each core) for as long as they are needed; one is this process."""
+    workers = workers or cores()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent) if workers > 1 else None
+    try:
+        yield Hands(pool)
+    finally:
+        if pool is not None:
             pool.shutdown(cancel_futures=True)
 
 

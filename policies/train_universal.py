@@ -1,57 +1,54 @@
-"""Teaches one network to choose in any mission what the exact programme would choose, in minutes.
+"""Trains one network for any mission: first it learns what the exact programme would choose, then it practises.
 
-The loss is what a choice gives away: the network's choices are drawn from the softmax of its scores, and the expected
-loss against the best choice is minimised. States come from random missions (``missions``), labels from the mission's
-linear programme on expectations (``teacher``).
+Lessons: states come from random missions (``missions``), labels from the mission's linear programme on expectations
+(``teacher``), and the loss is what a choice gives away: choices are drawn from the softmax of the scores, and the
+expected loss against the best choice is minimised. Practice: ``train_rounds``.
 
-Top to bottom: settings, lessons with resume, training, export and its proof.
+Top to bottom: settings, lessons with resume, learning from them, practice, export and its proof.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch  # noqa: TID253
 from numpy.typing import NDArray
-from torch import nn  # noqa: TID253
 
-from power_sim.observation import OPTION_SIZE
 from power_sim.scenario import load_scenario
 
 from .cards import write_card
 from .curves import CurvePoint, draw_curve, write_curve
 from .errors import TrainingError, TrainingInterrupted
-from .missions import random_mission
+from .evaluate import Executor
 from .network import FloatArray, Mlp, PolicyFile, save_policy_file
+from .practice import TRAIN_SEED, Actions, Checkpoint, Flags, Progress, best_open, visited
 from .registry import make_policy
+from .scorer import Scorer
+from .spread import crew
 from .teacher import Lessons, join, lessons_of, load_lessons
-from .universal import SLOT_SIZE, describe_universal, score
+from .train_rounds import Practice, Rounds, variant
+from .universal import describe_universal, score, split
 
-Progress = Callable[[int, int, str], None]
-AGREEMENT_STATES = 10_000
-FIRST_SEED = 1_000_000
-"""Missions to learn from are seeded from here on, so that none is ever graded."""
+AGREEMENT_STATES, AGREEMENT_MISSIONS = 10_000, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniversalSettings:
     """What is learned from, and how."""
 
-    variants: int = 150
-    """Random missions, each flown with ``flights`` seeds: by the teacher and by the barrier rule in turn."""
-    flights: int = 4
-    own_every: int = 6
-    """Every so manieth variant is cubesat-6u as it ships, and every fourth of those the paper's set-up."""
+    lessons: int = 60
+    """Missions that the teacher explains, each flown with ``flights`` seeds: by the teacher and by the barrier rule."""
+    flights: int = 2
     hidden: int = 64
-    steps: int = 12_000
+    steps: int = 4_000
     batch: int = 1_024
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
+    practice: Rounds = field(default_factory=Rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class TrainedUniversal:
     file: PolicyFile
     lessons: int
     loss: float
-    """Mean loss per choice on lessons kept aside, in mean slots of a mission."""
+    """Mean loss per choice on lessons kept aside, in mean slots of a mission; before practice."""
     agreement_frac: float
 
 
@@ -74,29 +71,30 @@ def train_universal(
     out: Path,
     progress: Progress,
     settings: UniversalSettings | None = None,
-    executor: Executor | None = None,
+    workers: int | None = None,
 ) -> TrainedUniversal:
-    """Collect lessons, train, and write policy, card and learning curve into ``out``.
+    """Collect lessons, learn from them, practise, and write policy, card and learning curve into ``out``.
 
-    Lessons in ``out`` are not collected twice, so that the same call goes on where it was stopped. ``executor`` spreads
-    the collection. Raises ``TrainingInterrupted`` on Ctrl-C and ``EvaluationError`` where the solver is missing.
+    The same call goes on where it was stopped, to the same bytes, whatever the number of ``workers`` (None: one for
+    each core). Raises ``TrainingInterrupted`` on Ctrl-C, ``TrainingError`` for a folder that holds another training and
+    ``EvaluationError`` where the solver is missing.
     """
     settings = settings or UniversalSettings()
     torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    folder = out / "lessons"
-    _claim(folder, {"seed": seed, **asdict(settings)})
+    plan = {"seed": seed, **asdict(settings)}
+    folder, store = out / "lessons", Checkpoint(out / "checkpoint" / "universal.npz", plan)
+    _claim(folder, plan)
     try:
-        lessons = _collect(folder, settings, seed, progress, executor)
-        return _learn(lessons, settings, seed, out, progress)
+        with crew(workers) as hands:
+            lessons = _collect(folder, settings, seed, progress, hands)
+            practice, loss, points = _begun(store, lessons, settings, seed, progress)
+            _practise(practice, settings.practice, hands, store, loss, points, progress)
     except KeyboardInterrupt:
-        raise TrainingInterrupted(
-            f"Training stopped with {len(list(folder.glob('*.npz')))} of {settings.variants} lessons collected. "
-            f"Run the same again to go on from {out}."
-        ) from None
+        raise TrainingInterrupted(f"Training stopped. Run the same again to go on from {out}.") from None
+    return _export(practice.model, lessons, settings, seed, out, points, loss)
 
 
-def _claim(folder: Path, plan: dict[str, object]) -> None:
+def _claim(folder: Path, plan: dict[str, Any]) -> None:
     """Mark a folder as belonging to one plan, or refuse it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "plan.json"
@@ -105,26 +103,23 @@ def _claim(folder: Path, plan: dict[str, object]) -> None:
     path.write_text(json.dumps(plan), encoding="utf-8")
 
 
-def _collect(
-    folder: Path, settings: UniversalSettings, seed: int, progress: Progress, executor: Executor | None
-) -> Lessons:
-    paths = [folder / f"{number:05d}.npz" for number in range(settings.variants)]
+def _collect(folder: Path, settings: UniversalSettings, seed: int, progress: Progress, hands: Executor) -> Lessons:
+    paths = [folder / f"{number:05d}.npz" for number in range(settings.lessons)]
     missing = [number for number, path in enumerate(paths) if not path.is_file()]
-    jobs = [(str(paths[number]), number, seed, settings.flights, settings.own_every) for number in missing]
-    done = settings.variants - len(missing)
-    for _ in (executor.map if executor else map)(teach, jobs):
+    own_every = settings.practice.own_every
+    jobs = [(str(paths[number]), number, seed, settings.flights, own_every) for number in missing]
+    done = settings.lessons - len(missing)
+    for _ in hands.map(teach, jobs):
         done += 1
-        progress(done, settings.variants, "collecting lessons")
+        progress(done, settings.lessons, "collecting lessons")
     return join(map(load_lessons, paths))
 
 
 def teach(job: tuple[str, int, int, int, int]) -> None:
     """Collect the lessons of one variant into a file. The job: path, number, seed, flights, own_every."""
     path, number, seed, flights, own_every = job
-    own = number % own_every == 0
-    name = "paper" if number // own_every % 4 == 3 else "cubesat-6u"
-    scenario = load_scenario(name) if own else random_mission(FIRST_SEED * (seed + 1) + number)
-    first = FIRST_SEED * (seed + 1) + number * flights
+    scenario = variant(seed, number, own_every)
+    first = TRAIN_SEED * (seed + 1) + number * flights
     drivers = (None, make_policy("barrier", scenario, seed=seed))
     lessons = join(lessons_of(scenario, first + n, driver=drivers[n % len(drivers)]) for n in range(flights))
     partial = Path(path).with_suffix(".partial.npz")
@@ -132,42 +127,35 @@ def teach(job: tuple[str, int, int, int, int]) -> None:
     partial.replace(path)
 
 
-class Scorer(nn.Module):
-    """The network of ``universal.score``; rows are scaled to middle 0 and spread 1 first."""
-
-    def __init__(self, hidden: int, slot_mean: FloatArray, slot_spread: FloatArray) -> None:
-        super().__init__()
-        self.slot, self.option = nn.Linear(SLOT_SIZE, hidden), nn.Linear(OPTION_SIZE, hidden, bias=False)
-        self.middle, self.last = nn.Linear(hidden, hidden), nn.Linear(hidden, 1, bias=False)
-        self.mean, self.spread = torch.from_numpy(slot_mean), torch.from_numpy(slot_spread)
-
-    def forward(self, slot: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
-        """Return (n, options) scores of (n, SLOT_SIZE) and (n, options, OPTION_SIZE)."""
-        scaled = (slot - self.mean) / self.spread
-        hidden = torch.relu(self.slot(scaled).unsqueeze(-2) + self.option(blocks))
-        scores: torch.Tensor = self.last(torch.relu(self.middle(hidden))).squeeze(-1)
-        return scores
-
-    def arrays(self) -> Mlp:
-        """Return the network as plain arrays, the scaling folded into the first layer."""
-        with torch.no_grad():
-            slot = self.slot.weight.double() / self.spread.double()
-            bias = self.slot.bias.double() - slot @ self.mean.double()
-            first = torch.cat((slot, self.option.weight.double()), dim=1)
-            layers = [(first, bias), (self.middle.weight, self.middle.bias), (self.last.weight, torch.zeros(1))]
-            weights = tuple(np.ascontiguousarray(weight.float().numpy().T) for weight, _ in layers)
-            return Mlp(weights, tuple(bias.float().numpy() for _, bias in layers))
+def _begun(
+    store: Checkpoint, lessons: Lessons, settings: UniversalSettings, seed: int, progress: Progress
+) -> tuple[Practice, float, list[CurvePoint]]:
+    """Return the practice to go on with, the loss on lessons and the curve: as the checkpoint has them, or new."""
+    torch.manual_seed(seed)
+    kept = store.load()
+    if kept is None:
+        model, loss = _learn(lessons, settings, seed, progress)
+        return Practice(model, seed, settings.practice), loss, []
+    arrays, state = kept
+    practice = Practice(_fresh(lessons, settings), seed, settings.practice)
+    practice.restore(arrays, state["round"])
+    return practice, state["loss"], [CurvePoint(*point) for point in state["points"]]
 
 
-def _learn(lessons: Lessons, settings: UniversalSettings, seed: int, out: Path, progress: Progress) -> TrainedUniversal:
-    rng = np.random.default_rng(seed)
-    aside = rng.random(len(lessons.slot)) < 0.05
+def _fresh(lessons: Lessons, settings: UniversalSettings) -> Scorer:
     spread = lessons.slot.std(axis=0)
     spread[spread < 1e-3] = 1.0
-    model = Scorer(settings.hidden, lessons.slot.mean(axis=0), spread)
+    return Scorer(settings.hidden, lessons.slot.mean(axis=0), spread)
+
+
+def _learn(lessons: Lessons, settings: UniversalSettings, seed: int, progress: Progress) -> tuple[Scorer, float]:
+    """Return a network that chooses as the teacher would, and its mean loss on lessons kept aside."""
+    rng = np.random.default_rng(seed)
+    aside = rng.random(len(lessons.slot)) < 0.05
+    model = _fresh(lessons, settings)
     learning = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     pace = torch.optim.lr_scheduler.OneCycleLR(learning, settings.learning_rate, settings.steps, pct_start=0.05)
-    known, points, loss = np.flatnonzero(~aside), list[CurvePoint](), float("nan")
+    known, loss = np.flatnonzero(~aside), float("nan")
     for step in range(1, settings.steps + 1):
         given_away = expected_loss(model, lessons, rng.choice(known, settings.batch))
         learning.zero_grad()
@@ -176,9 +164,30 @@ def _learn(lessons: Lessons, settings: UniversalSettings, seed: int, out: Path, 
         pace.step()
         if step % max(settings.steps // 60, 1) == 0 or step == settings.steps:
             loss = loss_of_choices(model, lessons, np.flatnonzero(aside))
-            points.append(CurvePoint(step, 0, -loss, 0.0))
             progress(step, settings.steps, f"gives away {loss:.4f} slots per choice")
-    return _export(model, lessons, settings, seed, out, points, loss)
+    return model, loss
+
+
+def _practise(
+    practice: Practice,
+    settings: Rounds,
+    hands: Executor,
+    store: Checkpoint,
+    loss: float,
+    points: list[CurvePoint],
+    progress: Progress,
+) -> None:
+    """Fly the rounds that are left, with a checkpoint and a point of the curve now and then."""
+    every, flights, values = max(settings.rounds // 40, 1), settings.at_once * settings.missions * settings.copies, []
+    while practice.number < settings.rounds:
+        values.append(practice.fly_round(hands))
+        done = practice.number
+        progress(done, settings.rounds, "practising")
+        if done % every == 0 or done == settings.rounds:
+            points.append(CurvePoint(done, done * flights, float(np.mean(values)), 0.0))
+            values = []
+            state = {"round": done, "loss": loss, "points": [astuple(point) for point in points]}
+            store.save(practice.state(), state)
 
 
 def expected_loss(model: Scorer, lessons: Lessons, which: NDArray[np.intp]) -> torch.Tensor:
@@ -208,7 +217,7 @@ def _export(
 ) -> TrainedUniversal:
     """Write the arrays once they choose as the trained network does on every one of the states. No proof, no file."""
     network = model.arrays()
-    agreement = agreement_frac(model, network, lessons, AGREEMENT_STATES, seed)
+    agreement = agreement_frac(model, network, seed, settings.practice.own_every)
     if agreement < 1.0:
         raise TrainingError(
             f"The export chooses otherwise than the trained network on {1 - agreement:.2%} of the states. "
@@ -217,10 +226,10 @@ def _export(
     trained = {
         "library": f"torch {torch.__version__}",
         "seed": seed,
-        "lessons": len(lessons.slot),
+        "states": len(lessons.slot),
         "loss_slots": loss,
         "agreement_frac": agreement,
-        "agreement_states": min(AGREEMENT_STATES, len(lessons.slot)),
+        "agreement_states": AGREEMENT_STATES,
         **asdict(settings),
     }
     path = out / "universal.npz"
@@ -229,15 +238,23 @@ def _export(
     file = save_policy_file(path, network, about)
     curve = path.with_suffix(".csv")
     write_curve(curve, points)
-    draw_curve(path.with_suffix(".png"), points, f"universal, seed {seed}: value per choice against the teacher")
+    draw_curve(path.with_suffix(".png"), points, f"universal, seed {seed}: value of a flight in practice")
     return TrainedUniversal(path, write_card(path, file), curve, file, len(lessons.slot), loss, agreement)
 
 
-def agreement_frac(model: Scorer, network: Mlp, lessons: Lessons, count: int, seed: int) -> float:
-    """Return the share of ``count`` states on which arrays and trained network choose the same."""
-    which = np.random.default_rng(seed).permutation(len(lessons.slot))[:count]
-    with torch.no_grad():
-        theirs = model(torch.from_numpy(lessons.slot[which]), torch.from_numpy(lessons.blocks[which])).numpy()
-    ours = np.array([score(network, lessons.slot[i], lessons.blocks[i]) for i in which])
-    shut = np.where(lessons.open[which], 0.0, -np.inf)
-    return float(np.mean((theirs + shut).argmax(axis=1) == (ours + shut).argmax(axis=1)))
+def agreement_frac(model: Scorer, network: Mlp, seed: int, own_every: int) -> float:
+    """Return the share of 10,000 states, of ten missions, on which arrays and trained network choose the same."""
+    same = 0
+    for number in range(AGREEMENT_MISSIONS):
+        scenario = variant(seed, number, own_every)
+        options = len(scenario.pool.models)
+
+        def ours(row: FloatArray, is_open: Flags, options: int = options) -> Actions:
+            return best_open(score(network, *split(row, options))[:, : is_open.shape[1]], is_open)
+
+        rows, is_open = visited(scenario, seed, ours, None, AGREEMENT_STATES // AGREEMENT_MISSIONS)
+        with torch.no_grad():
+            slot, blocks = (torch.from_numpy(part) for part in split(rows, options))
+            theirs = model(slot, blocks).numpy()[:, : is_open.shape[1]]
+        same += int((best_open(theirs, is_open) == ours(rows, is_open)).sum())
+    return same / AGREEMENT_STATES

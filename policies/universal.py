@@ -43,17 +43,39 @@ class Universal:
         scores = desk.scores(row)
         end = LIVE_SIZE + OPTION_SIZE * options
         flags: list[float] = row[LIVE_SIZE:end:OPTION_SIZE].tolist()
-        open_to = [index for index, flag in enumerate(flags) if flag > 0.0]
-        if state.may_idle or not open_to:
-            open_to.append(options)
-        best = max(open_to, key=scores.__getitem__)
+        best, second = _two_best(scores, flags, state.may_idle)
         reason = f"{_name(state, best)} scores {scores[best]:.2f}"
-        if len(open_to) > 1:
-            open_to.remove(best)
-            second = max(open_to, key=scores.__getitem__)
+        if second is not None:
             reason += f", {_name(state, second)} {scores[second]:.2f}"
         reason += f", {charge(state)}"
         return idle(reason) if best == options else choose(state.options, best, reason)
+
+
+def _two_best(scores: list[float], flags: list[float], may_idle: bool) -> tuple[int, int | None]:
+    """Return the best and the second best of the choices that are open; the last of ``scores`` is that of idling.
+
+    Idling is open where it is allowed or nothing else is. The first of equal scores comes first.
+
+    >>> _two_best([2.0, 5.0, 3.0, 9.0], [1.0, 1.0, 1.0], may_idle=False)
+    (1, 2)
+    """
+    best: int | None = None
+    second: int | None = None
+    for index, flag in enumerate(flags):
+        if flag > 0.0:
+            if best is None or scores[index] > scores[best]:
+                best, second = index, best
+            elif second is None or scores[index] > scores[second]:
+                second = index
+    last = len(flags)
+    if best is None:
+        return last, None
+    if may_idle:
+        if scores[last] > scores[best]:
+            return last, best
+        if second is None or scores[last] > scores[second]:
+            second = last
+    return best, second
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -81,7 +81,7 @@ def timeline_of(scenario: Scenario, orbits: float | None = None) -> Timeline:
     )
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _cached(table_json: str, orbits: float) -> Timeline:
     table = json.loads(table_json)
     return build_timeline(read_scenario(table, table["name"]), orbits)

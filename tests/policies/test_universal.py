@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from policies.errors import PolicyFileError, TrainingError
+from policies.errors import PolicyFileError, TrainingError, TrainingInterrupted
 from policies.missions import random_mission
-from policies.network import Mlp, load_policy_file, save_policy_file
+from policies.network import Mlp, save_policy_file
+from policies.practice import Progress
 from policies.registry import make_policy
 from policies.shield import Shield
 from policies.universal import SLOT_SIZE, Universal, describe_universal, score, split
@@ -70,22 +72,50 @@ def test_a_file_of_another_kind_or_layout_or_size_is_refused(tmp_path: Path) -> 
             make_policy(f"universal:{path}", scenario, seed=0)
 
 
-def test_training_collects_lessons_once_and_leaves_a_policy_that_flies(tmp_path: Path) -> None:
+def test_training_repeats_goes_on_where_it_stopped_and_leaves_a_policy_that_flies(tmp_path: Path) -> None:
     pytest.importorskip("highspy", reason="needs the solver")
     pytest.importorskip("torch", reason="needs the extra 'train'")
+    from policies.train_rounds import Rounds
     from policies.train_universal import UniversalSettings, train_universal
 
-    settings = UniversalSettings(variants=3, flights=1, own_every=2, steps=60, batch=32, hidden=8)
+    practice = Rounds(rounds=4, variants=3, own_every=2, at_once=2, missions=3, copies=2)
+    settings = UniversalSettings(lessons=2, flights=1, steps=60, batch=32, hidden=8, practice=practice)
     seen: list[str] = []
-    trained = train_universal(
-        seed=1, out=tmp_path, progress=lambda done, of, line: seen.append(line), settings=settings
-    )
-    assert seen.count("collecting lessons") == 3
-    assert trained.agreement_frac == 1.0
-    again = train_universal(seed=1, out=tmp_path, progress=lambda done, of, line: seen.append(line), settings=settings)
-    assert seen.count("collecting lessons") == 3
-    assert again.file.sha256 == trained.file.sha256
-    assert load_policy_file(trained.path).about["trained"]["lessons"] == trained.lessons
-    make_policy(f"universal:{trained.path}", load_scenario("cubesat-6u"), seed=0)
+
+    def stopped(done: int, of: int, line: str) -> None:
+        seen.append(line)
+        if line == "practising" and done == 3:
+            raise KeyboardInterrupt
+
+    def train(out: str, progress: Progress = lambda done, of, line: seen.append(line), seed: int = 1) -> Any:
+        return train_universal(seed=seed, out=tmp_path / out, progress=progress, settings=settings, workers=1)
+
+    whole = train("whole")
+    assert whole.agreement_frac == 1.0
+    assert seen.count("collecting lessons") == 2
+    with pytest.raises(TrainingInterrupted, match="Run the same again"):
+        train("stopped", stopped)
+    assert train("stopped").file.sha256 == whole.file.sha256
+    assert seen.count("collecting lessons") == 4
+    assert seen.count("practising") == 4 + 3 + 2
+    make_policy(f"universal:{whole.path}", load_scenario("cubesat-6u"), seed=0)
     with pytest.raises(TrainingError, match="another training"):
-        train_universal(seed=2, out=tmp_path, progress=lambda done, of, line: None, settings=settings)
+        train("whole", seed=2)
+
+
+def test_a_flight_is_judged_by_the_other_flights_of_its_mission() -> None:
+    pytest.importorskip("torch", reason="needs the extra 'train'")
+    from policies.scorer import Scorer
+    from policies.train_rounds import Part, Rounds, fly, learn_part
+
+    settings = Rounds(rounds=10, variants=1, own_every=1, at_once=1, missions=3, copies=4)
+    model = Scorer(8, np.zeros(SLOT_SIZE, np.float32), np.ones(SLOT_SIZE, np.float32))
+    part = Part(0, 0, 2, settings, 8, model.state())
+    flown = fly(model, load_scenario("cubesat-6u"), part, np.random.default_rng(0))
+    assert (flown.open.sum(axis=1) > 1).all()
+    assert flown.open[np.arange(len(flown.action)), flown.action].all()
+    assert abs(float(flown.advantage.mean())) < 0.2 * float(flown.advantage.std())
+    first, again = learn_part(part), learn_part(part)
+    assert first.value == again.value
+    for name, gradient in first.gradient.items():
+        np.testing.assert_array_equal(gradient, again.gradient[name])
