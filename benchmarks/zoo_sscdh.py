@@ -76,6 +76,28 @@ def train(name: str, seed: int, args: argparse.Namespace) -> None:
     (out / "bench.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
+def auair(args: argparse.Namespace) -> dict[str, Any]:
+    """SSCDH and its baseline on the AU-AIR subset: 50 frames of five flights to learn, 20 of two others to test."""
+    from exporters.courses.sscdh import course
+    from exporters.training.loop import fit_course
+    from exporters.training.training import Training
+
+    data = args.data.parent / "au-air-uav-subset"
+    settings: dict[str, Any] = {"tile_px": 540, "one_class": "road user", "edge_px": args.edge, "batch": args.batch}
+    training = Training(
+        epochs=40, seed=0, lr=2e-3, weight_decay=0.05, precision=args.precision, threads=1, ema_decay=0.99
+    )
+    found: dict[str, Any] = {"settings": settings, "epochs": training.epochs, "seed": 0}
+    for name in ("sscdh", "yolov5n"):
+        made = course(data, size="edge", seed=0, **settings, **VARIANTS[name])
+        out, begin_s = OUT / f"auair-{name}", time.process_time()
+        result = fit_course(made, training, out, resume=(out / "last.pt").is_file(), progress=print)
+        found |= {"train_tiles": len(made.fitted), "held_tiles": len(made.held)}
+        found[name] = {"epoch": result.epoch, "validation": dict(result.validation), "test": dict(result.test)}
+        found[name]["cpu_s"] = round(time.process_time() - begin_s, 1)
+    return found
+
+
 def cfar(args: argparse.Namespace) -> dict[str, float]:
     """The CA-CFAR detector on the same test images, at their full size."""
     from exporters.baselines.cfar import detect
@@ -260,14 +282,21 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=320, help="of the overfit check")
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--only", help="one run, as VARIANT:SEED, or 'cfar', 'overfit', 'checks'; writes no result")
+    parser.add_argument(
+        "--only", help="one run, as VARIANT:SEED, or 'cfar', 'overfit', 'checks', 'auair'; writes no result"
+    )
     parser.add_argument("--report", action="store_true", help="write the result of what is finished, train nothing")
     args = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     import torch
 
     torch.set_num_threads(1)
-    parts = {"cfar": lambda: cfar(args), "overfit": lambda: overfit(args.steps), "checks": lambda: checks(args)}
+    parts = {
+        "cfar": lambda: cfar(args),
+        "overfit": lambda: overfit(args.steps),
+        "checks": lambda: checks(args),
+        "auair": lambda: auair(args),
+    }
     if args.only in parts:
         print(json.dumps(cached(args.only, parts[args.only])))
         return 0

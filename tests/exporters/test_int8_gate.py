@@ -16,11 +16,12 @@ helper = onnx.helper
 from exporters.damage import damage, scale_of  # noqa: E402
 from exporters.datasets import Chips  # noqa: E402
 from exporters.errors import ExportError  # noqa: E402
-from exporters.export import ExportSettings, export_checkpoint  # noqa: E402
+from exporters.export import export_checkpoint  # noqa: E402
 from exporters.float_nodes import after_choices, always_in_float, last_layers  # noqa: E402
 from exporters.int8_gate import lost, restated, told  # noqa: E402
 from exporters.onnx_cpu import Infer  # noqa: E402
 from exporters.records import Accuracy  # noqa: E402
+from exporters.settings import ExportSettings  # noqa: E402
 from exporters.tiles import Tiles  # noqa: E402
 
 BOXES = np.array([[[4, 4, 12, 12, 0.9, 0], [20, 8, 30, 16, 0.6, 0], [1, 1, 3, 3, 0.01, 0]]], np.float32)
@@ -102,7 +103,8 @@ def told_of(chips: Chips, tiny_name: str) -> dict[str, Any]:
     from exporters.registry import build_network
 
     torch.manual_seed(3)
-    name, switches = "kind_networks:Kind", {"kind": "boxes", "channels": 5}
+    name = "kind_networks:Kind"
+    switches: dict[str, Any] = {"kind": "boxes", "channels": 5}
     checkpoint = Checkpoint(
         network=name,
         switches=switches,

@@ -56,6 +56,16 @@ def eurosat_like(tmp_path_factory: pytest.TempPathFactory, chips: Chips) -> Path
     return root
 
 
+def test_figures_judge_the_answers_of_a_package(rice_like: Path) -> None:
+    made = course(rice_like, size="edge", seed=3, batch=2, crop_px=16, hold_back=1, tile_px=16)
+    clear = made.held_out.clear
+    tiles = [image[:, row : row + 16, col : col + 16] for image in clear for row in (0, 16) for col in (0, 16)]
+    one_off = made.figures(lambda hazy: np.stack(tiles).astype(np.float32) + 1.2)
+    assert one_off["psnr_db"] == pytest.approx(20 * np.log10(255), abs=1e-3)  # answers are rounded to whole values
+    untouched = made.figures(lambda hazy: hazy.astype(np.float32))
+    assert untouched["psnr_db"] == pytest.approx(score_pairs(made.held_out, lambda image: image)["psnr_db"], abs=0.5)
+
+
 def test_one_seed_and_epoch_give_the_same_batches(rice_like: Path) -> None:
     made = course(rice_like, size="edge", seed=3, batch=2, crop_px=16, hold_back=1)
     assert made.steps_per_epoch == 3 * 8 // 2
