@@ -16,7 +16,7 @@ from exporters.package import ModelPackage
 
 from .engines import open_engine
 from .errors import MissionError
-from .locate import embed_tiles, read_picture, sight_for, temperature_of
+from .locate import check_encoder, embed_tiles, read_picture, sight_for, temperature_of
 from .records import UInt8Array
 
 _SIGHT = ("gsd_m", "height_m", "focal_px", "heading_deg", "tilt_deg")
@@ -45,6 +45,7 @@ def build_for(
     progress: Callable[[str], None] = lambda line: None,
 ) -> Gallery:
     """The gallery of ``scenes`` by a package's encoder. Raises ``MissionError`` or ``DatasetError``."""
+    check_encoder(package)
     temperature, own_m = temperature_of(package)
     side_m = tile_m or own_m
     if side_m is None:

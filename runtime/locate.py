@@ -115,6 +115,7 @@ class Places:
 
 def open_gallery(path: Path, package: ModelPackage) -> Places:
     """Read a gallery and see that ``package`` made it. Raises ``MissionError`` or ``DatasetError``."""
+    check_encoder(package)
     gallery = read_gallery(path)
     if gallery.package_sha256 != package.sha256 or gallery.dim != package.info.answer_shape[0]:
         raise MissionError(
@@ -160,11 +161,22 @@ def read_picture(path: Path) -> tuple[UInt8Array, float | None]:
         raise FrameError(f"{path} cannot be read as a picture: {one_line(error)}. Check the file.") from error
 
 
+def check_encoder(package: ModelPackage) -> None:
+    """Raise ``MissionError`` for a package that is no encoder of colour tiles."""
+    info = package.info
+    if info.output.kind != "embedding":
+        raise MissionError(
+            f"{info.id} is a package of the task {info.task} that answers {info.output.kind}; places are found by the "
+            "vectors of an encoder. Give a package of the task locate: export a checkpoint of geo_encoder."
+        )
+    if len(info.bands) != 3 or info.input.dtype != "uint8":
+        raise MissionError(f"{info.id} takes {info.bands}; places are found by red, green and blue.")
+
+
 def embed_tiles(engine: Engine, package: ModelPackage) -> Callable[[UInt8Array], FloatArray]:
     """The package as a function of tiles; ``MissionError`` where it is no encoder of colour tiles."""
+    check_encoder(package)
     task = EmbeddingTask(engine=engine, package=package)
-    if len(package.info.bands) != 3 or package.info.input.dtype != "uint8":
-        raise MissionError(f"{package.info.id} takes {package.info.bands}; places are found by red, green and blue.")
 
     def embed(tiles: UInt8Array) -> FloatArray:
         raw = engine.infer(np.ascontiguousarray(tiles))
@@ -190,8 +202,13 @@ def sight_for(
     return Sight.straight_down(gsd_m, heading_deg)
 
 
-def look_up(places: Places, vector: FloatArray, image: str, sight: Sight, *, false_fix_frac: float) -> Fix:
-    """What one query vector, (dim,), says."""
+BLANK = "the picture shows one colour and nothing else"
+
+
+def look_up(
+    places: Places, vector: FloatArray, image: str, sight: Sight, *, false_fix_frac: float, blank: bool = False
+) -> Fix:
+    """What one query vector, (dim,), says; nothing for a picture that is ``blank``."""
     gallery = places.gallery
     views = places.views(vector)
     scores = places.scores(views)
@@ -201,7 +218,7 @@ def look_up(places: Places, vector: FloatArray, image: str, sight: Sight, *, fal
     top, margin = float(scores[best]), float(scores[best]) - rival
     threshold, raised = gallery.threshold(false_fix_frac), lift(views, gallery.temperature)
     reached = float((1 + np.sum(gallery.null_lifts >= raised)) / (1 + len(gallery.null_lifts)))
-    status, reason = verdict(raised, margin, threshold, gallery.temperature)
+    status, reason = ("no match", BLANK) if blank else verdict(raised, margin, threshold, gallery.temperature)
     middle_m, error_m = spread(places, scores) if status == "fix" else (None, None)
     camera = None if middle_m is None else camera_place(middle_m, sight)
     lonlat = degrees(gallery.crs, [camera])[0] if camera is not None else (None, None)
@@ -221,6 +238,11 @@ def look_up(places: Places, vector: FloatArray, image: str, sight: Sight, *, fal
         false_fix_frac=reached,
         candidates=candidates(places, views, sight),
     )
+
+
+def is_blank(tile: UInt8Array) -> bool:
+    """Whether a tile is of one colour: night, a lens cap, no data."""
+    return bool((tile == tile[:, :1, :1]).all())
 
 
 def verdict(raised: float, margin: float, threshold: float, temperature: float) -> tuple[str, str]:
@@ -320,10 +342,10 @@ def locate(
     fused: list[Fix] = []
     for at, (image, pixels, sight) in enumerate(images):
         tile = tile_of(pixels, sight, tile_m=gallery.tile_m, edge_px=gallery.edge_px)
-        vector = embed(tile[None])[0]
-        fixes.append(look_up(places, vector, image, sight, false_fix_frac=false_fix_frac))
+        vector, blank = embed(tile[None])[0], is_blank(tile)
+        fixes.append(look_up(places, vector, image, sight, false_fix_frac=false_fix_frac, blank=blank))
         if track is not None:
-            scores = places.scores(places.views(vector))
+            scores = places.scores(places.views(vector)) * (not blank)
             state = track.step(scores, None if moved_m is None else moved_m[at])
             fused.append(fused_fix(fixes[-1], state, sight, gallery.crs))
     return Located(gallery=name, crs=gallery.crs, fixes=tuple(fixes), track=None if track is None else tuple(fused))

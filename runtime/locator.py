@@ -19,7 +19,7 @@ from power_sim.slot import SlotState
 
 from .answers import ViewOf
 from .errors import EngineError, FrameError, MissionError
-from .locate import FALSE_FIX_FRAC, Fix, Places, embed_tiles, fused_fix, look_up, sight_for, track_of
+from .locate import FALSE_FIX_FRAC, Fix, Places, embed_tiles, fused_fix, is_blank, look_up, sight_for, track_of
 from .onboard import LoadedNetwork, plain
 from .positions import POSITION, square_of
 from .records import FloatArray, Product, Tile, TileOutcome, TileRef
@@ -41,6 +41,8 @@ class Seen:
     vector: FloatArray
     sight: Sight
     odometry_m: tuple[float, float] | None
+    blank: bool = False
+    """Of one colour: nothing can be found."""
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class LocatorNetwork(LoadedNetwork):
             try:
                 sight, odometry_m = self._sight(tile.ref.frame_id)
                 ground = tile_of(tile.pixels, sight, tile_m=gallery.tile_m, edge_px=gallery.edge_px)
-                seen.append(Seen(tile.ref, embed(ground[None])[0], sight, odometry_m))
+                seen.append(Seen(tile.ref, embed(ground[None])[0], sight, odometry_m, is_blank(ground)))
                 ended[tile.ref] = TileOutcome(tile.ref, "done")
             except (DatasetError, EngineError, FrameError, MissionError) as error:  # noqa: PERF203  each on its own
                 ended[tile.ref] = TileOutcome(tile.ref, "failed", str(error))
@@ -108,13 +110,15 @@ class LocatorNetwork(LoadedNetwork):
         return sorted(self._alone(one).status for part in plain([found]) for one in part)
 
     def _alone(self, one: Seen) -> Fix:
-        return look_up(self.places, one.vector, one.ref.frame_id, one.sight, false_fix_frac=self.false_fix_frac)
+        name, share = one.ref.frame_id, self.false_fix_frac
+        return look_up(self.places, one.vector, name, one.sight, false_fix_frac=share, blank=one.blank)
 
     def _product(self, one: Seen, state: SlotState, worth: float) -> Product:
         fix = self._alone(one)
         sure = 1.0 - fix.false_fix_frac
         if self.leg.track is not None:
-            fused = self.leg.step(self.places.scores(self.places.views(one.vector)), one.odometry_m)
+            scores = self.places.scores(self.places.views(one.vector)) * (not one.blank)
+            fused = self.leg.step(scores, one.odometry_m)
             fix, sure = fused_fix(fix, fused, one.sight, self.places.gallery.crs), 1.0 - fused.off
         place = None
         if fix.longitude_deg is not None and fix.latitude_deg is not None and fix.error_m is not None:

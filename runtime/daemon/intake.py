@@ -61,6 +61,8 @@ class Intake:
     queue_max_tile: int
     whole: bool = False
     """One tile a frame, the square in its middle, instead of tiles of ``edge_px``."""
+    tile_dtype: str = "uint8"
+    """In which frames are opened where nobody asks for tiles: ``float32`` if all networks take physical values."""
     references: References | None = None
     """What is laid under new tiles, for networks that compare two dates."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -304,7 +306,7 @@ class Intake:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)[:40]
         frame_id = f"{name}-{sha256[:8]}"
         try:
-            with self._opened(kept, frame_id) as frame:
+            with self._opened(kept, frame_id, self.tile_dtype) as frame:
                 pixels = frame.width_px * frame.height_px
                 if pixels > self.section.pixels_max:
                     raise FrameError(f"{frame_id} has {pixels} pixels, more than source.pixels_max allows. Split it.")
@@ -321,7 +323,7 @@ class Intake:
         self.counts["arrived_tile"] += tile
         log.info("frame %s taken on: %d tiles of %s", frame_id, tile, cover)
 
-    def _opened(self, path: Path, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame | Stack:
+    def _opened(self, path: Path, frame_id: str, tile_dtype: str) -> RasterFrame | Stack:
         section = self.section
         low, high = section.range_low, section.range_high
         value_range = None if low is None or high is None else (low, high)
@@ -343,14 +345,14 @@ class Intake:
                         return "land"
         return self.section.cover or self.covers[0]
 
-    def _frame(self, frame_id: str, tile_dtype: str = "uint8") -> RasterFrame | Stack:
-        key = frame_id, tile_dtype
+    def _frame(self, frame_id: str, tile_dtype: str = "") -> RasterFrame | Stack:
+        key = frame_id, tile_dtype or self.tile_dtype
         if key in self._open:
             self._open.move_to_end(key)
             return self._open[key]
         while len(self._open) >= OPEN_MAX:
             self._open.popitem(last=False)[1].close()
-        frame = self._opened(self.kept / self._frames[frame_id].file, frame_id, tile_dtype)
+        frame = self._opened(self.kept / self._frames[frame_id].file, *key)
         self._open[key] = frame
         return frame
 

@@ -135,7 +135,7 @@ def _chain_of(table: dict[str, Any], source: str) -> Chain | None:
     if not isinstance(given, Mapping):
         raise ScenarioError(f"{source}: chain = {given!r:.60} is no chain. Write a [[chain.stages]] table per network.")
     try:
-        return Chain.from_table(given, source=f"{source} [chain]")
+        return Chain.from_table(given, source=f"{source} [chain]", word="chain.stages")
     except MissionError as error:
         raise ScenarioError(f"{source} [chain]: {error}") from error
 

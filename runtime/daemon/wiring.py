@@ -161,6 +161,8 @@ class Aboard:
         if old is not None and whole != self.intake.whole:
             raise MissionError("The pool changes between tiles and whole pictures, which takes a restart.")
         self.intake.whole = whole
+        physical = all(one.loaded.tile_dtype == "float32" for one in fleet.networks.values())
+        self.intake.tile_dtype = "float32" if physical else "uint8"
         edge = self._grid_px(mission, fleet)
         scenario, worth_frac = flown_scenario(mission, fleet, edge)
         self.intake.edge_px = edge

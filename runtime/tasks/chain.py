@@ -19,12 +19,14 @@ A picture stage hands its picture on; a label or mask stage hands on where to lo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from power_sim.config import key, read_table, read_toml
+from power_sim.errors import ScenarioError
 
 from ..errors import MissionError
 
@@ -77,13 +79,16 @@ class Chain:
             raise MissionError(f"Stage {names[0]} is the first, so only_where has nothing before it. Remove it.")
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any], *, source: str = "the chain") -> Chain:
-        """A chain from a TOML table, keys as in the module's example.
+    def from_table(cls, table: Mapping[str, Any], *, source: str = "the chain", word: str = "stage") -> Chain:
+        """A chain from a TOML table, keys as in the module's example. ``word``: what the file calls a stage.
 
         Raises ``ScenarioError`` for unknown keys and wrong values, ``MissionError`` for stages that make no chain.
         """
         told = {("stages" if name == "stage" else name): value for name, value in table.items()}
-        found = read_table(_ChainTable, told, source=source)
+        try:
+            found = read_table(_ChainTable, told, source=source)
+        except ScenarioError as error:
+            raise ScenarioError(_in_own_words(str(error), word)) from error
         named = [replace(stage, name=stage.name or Path(stage.package).name) for stage in found.stages]
         return cls(stages=tuple(named), forbid_detection_on_generated=found.forbid_detection_on_generated)
 
@@ -91,6 +96,22 @@ class Chain:
     def read(cls, path: Path) -> Chain:
         """A chain from a TOML file; see ``from_table``."""
         return cls.from_table(read_toml(path), source=str(path))
+
+
+def _in_own_words(text: str, word: str) -> str:
+    """An error about a stage as somebody who counts the file's tables would say it.
+
+    >>> _in_own_words("c.toml: stages[1].foo is not a known key.", "stage")
+    'c.toml: [[stage]] number 2: foo is not a known key.'
+    """
+    inside = re.sub(r"\[stages\[(\d+)\](?:\.([a-z_]+))?\]", lambda at: _counted(at[1], word, at[2]), text)
+    named = re.sub(r"\bstages\[(\d+)\](?:\.(?=\w))?", lambda at: _counted(at[1], word, at[0].endswith(".")), inside)
+    return named.replace(": stages = ", f": {word} = ")
+
+
+def _counted(index: str, word: str, more: str | bool | None) -> str:
+    tail = more if isinstance(more, str) else ""
+    return f"[[{word}]] number {int(index) + 1}{': ' if more else ''}{tail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

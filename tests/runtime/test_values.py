@@ -449,7 +449,7 @@ def test_a_detector_looks_only_where_a_label_or_a_mask_points_and_within_its_bud
         assert (done.stages[1][1].done, done.stages[1][1].shed) == (1, {"not where an earlier stage points": 11})
         assert boxes_in(tmp_path, "pass-finder.geojson") == {(100, 70, 112, 78)}
     (few,) = workshop({"stage": [{"package": "finder", "most_tile": 4}]}, scene).scenes
-    assert (few.stages[0][1].done, few.stages[0][1].shed) == (4, {"budget: 4 tiles": 8})
+    assert (few.stages[0][1].done, few.stages[0][1].shed) == (4, {"count: at most 4 tiles": 8})
     (cheap,) = workshop({"stage": [{"package": "finder", "budget_j": 2.5e-3}]}, scene).scenes
     assert cheap.stages[0][1].done == 2
 
@@ -459,6 +459,9 @@ def test_a_detector_looks_only_where_a_label_or_a_mask_points_and_within_its_bud
     [
         ({}, "no stages"),
         ({"stage": [{"package": "a", "overlap": 3}]}, "overlap is not a known key. Did you mean overlap_px"),
+        ({"stage": [{"package": "a"}, {"foo": 3}]}, r"\[\[stage\]\] number 2: foo is not a known key"),
+        ({"stage": [{}]}, r"\[\[stage\]\] number 1: package is missing. Add it to \[\[stage\]\] number 1\."),
+        ({"stage": 3}, ": stage = 3 is not a list"),
         ({"stage": [{"package": "a"}], "forbid": True}, "forbid is not a known key"),
         ({"stage": [{"package": "a"}, {"package": "a"}]}, "do not all differ"),
         ({"stage": [{"package": "a", "only_where": {"classes": ["x"]}}]}, "is the first"),
