@@ -22,6 +22,7 @@ from .decision import Policy
 from .network import FloatArray
 from .programme import expected_mission, mission_of
 from .seer import Seer
+from .shield import Shield
 from .survey import survey
 from .universal import SLOT_SIZE, split
 from .worth import worth_of
@@ -107,6 +108,24 @@ def lessons_of(
         if outcome.terminated:
             break
     return _scaled(rows, max(value / simulator.slots, 1e-9))
+
+
+def planned_flight(scenario: Scenario, seed: int) -> float:
+    """Return what the teacher flies home, who plans every slot on expectations: a yardstick without foresight.
+
+    It takes tens of milliseconds for a decision and knows what the queue is made of, so that it is no policy to fly.
+    """
+    simulator, worth = Simulator(scenario, seed), worth_of(scenario)
+    seer = Seer(mission_of(scenario, seed), expected_mission(scenario, seed), worth, reach=REACH_SLOT)
+    shield, value, over = Shield(worth), 0.0, False
+    while not over:
+        state = simulator.observe()
+        admitted = shield.admit(state, seer)
+        index = admitted.decision.option_index
+        outcome = simulator.advance(admitted.work, None if index is None else state.options[index])
+        seer.settle(admitted.work.tile)
+        value, over = value + outcome.reward, outcome.truncated or outcome.terminated
+    return value
 
 
 def _lesson(

@@ -37,7 +37,7 @@ MOST_GRADIENT = 1.0
 class Rounds:
     """How long and how widely is practised."""
 
-    rounds: int = 2_400
+    rounds: int = 4_000
     variants: int = 120
     """Random missions to draw from."""
     own_every: int = 6

@@ -40,7 +40,7 @@ AGREEMENT_STATES, AGREEMENT_MISSIONS = 10_000, 10
 class UniversalSettings:
     """What is learned from, and how."""
 
-    lessons: int = 60
+    lessons: int = 80
     """Missions that the teacher explains, each flown with ``flights`` seeds: by the teacher and by the barrier rule."""
     flights: int = 2
     hidden: int = 64
