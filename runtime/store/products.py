@@ -24,6 +24,11 @@ BACKSTOP_PAGE = 8192
 """Of 4 KiB: a log that grew this long is moved by a commit after all, if nobody calls ``tidy``."""
 
 
+STEP = 500
+"""A commit drops so many rows of a table beyond as many as it has brought: where limits are lowered, the store comes
+down to them over the next slots, and none of these is held up for long."""
+
+
 class ProductStore:
     """Tiles, products, decisions and transfers of a mission in one SQLite file.
 
@@ -85,8 +90,8 @@ class ProductStore:
             self._insert_tiles(record.slot, outcomes)
             fault("store.commit.before_products")
             self._insert_products(products)
-            self._shed()
-            self._forget()
+            self._shed(len(products) + STEP)
+            self._forget(len(outcomes) + STEP)
         return True
 
     def add_products(self, products: Sequence[Product]) -> None:
@@ -96,7 +101,7 @@ class ProductStore:
                 raise StoreError(f"Product {product.product_id!r} cannot be kept: {why}. Fix its task.")
         with transaction(self.path, self._db, "store.commit.before_fsync", "store.commit.after_fsync"):
             self._insert_products(products)
-            self._shed()
+            self._shed(len(products) + STEP)
 
     def raise_values(self, products: Sequence[Product]) -> int:
         """Take over the values of products that wait, where they are higher, up to ``Limits.worth``; return how many.
@@ -156,7 +161,8 @@ class ProductStore:
     def open_transfers(self, limit: int = 8) -> tuple[int, ...]:
         """Transfers with products that were sent and never answered for, newest first."""
         rows = self._read(
-            "SELECT DISTINCT transfer FROM products WHERE state = 'sent' OR bare = 2 ORDER BY transfer DESC LIMIT ?",
+            "SELECT transfer FROM products WHERE state = 'sent' UNION "
+            "SELECT transfer FROM products WHERE bare > 0 AND bare = 2 ORDER BY transfer DESC LIMIT ?",
             limit,
         )
         return tuple(int(transfer) for (transfer,) in rows)
@@ -241,7 +247,8 @@ class ProductStore:
 
     def waiting_value(self) -> float:
         """The value of all products not yet delivered."""
-        return float(self._one("SELECT coalesce(sum(value), 0) FROM products WHERE state != 'delivered'"))
+        product, value = self._read("SELECT sum(product), sum(value) FROM tally WHERE state != 'delivered'")[0]
+        return float(value) if product else 0.0
 
     def counts(self) -> Counts:
         """Totals over the whole mission."""
@@ -310,8 +317,8 @@ class ProductStore:
             [product_row(product) for product in products],
         )
 
-    def _shed(self) -> None:
-        """Drop the waiting products of least value per byte until both limits hold."""
+    def _shed(self, most: int) -> None:
+        """Drop the waiting products of least value per byte until both limits hold, at most so many at a time."""
         product, byte = self.backlog()
         over_product, over_byte = product - self._limits.waiting_product, byte - self._limits.waiting_byte
         if over_product <= 0 and over_byte <= 0:
@@ -322,7 +329,7 @@ class ProductStore:
             "SELECT product_id, size_byte, value FROM products WHERE state != 'delivered' "
             "ORDER BY rank, product_id DESC"
         ):
-            if over_product <= 0 and over_byte <= 0:
+            if len(shed) >= most or (over_product <= 0 and over_byte <= 0):
                 break
             shed.append((product_id,))
             shed_value += value
@@ -332,27 +339,37 @@ class ProductStore:
         self._add_meta("shed_product", len(shed))
         self._add_meta("shed_value", shed_value)
 
-    def _forget(self) -> None:
-        """Drop the oldest rows that are no longer needed."""
-        limits = self._limits
-        while self._meta("tile_row") > limits.tile:
-            gone = self._db.execute("DELETE FROM tiles WHERE slot = (SELECT min(slot) FROM tiles)").rowcount
-            self._add_meta("tile_row", -gone)
+    def _forget(self, most: int) -> None:
+        """Drop the oldest rows that are no longer needed, of each table about so many at a time."""
+        limits, gone = self._limits, 0
+        while self._meta("tile_row") > limits.tile and gone < most:
+            slot = self._db.execute("DELETE FROM tiles WHERE slot = (SELECT min(slot) FROM tiles)").rowcount
+            self._add_meta("tile_row", -slot)
+            gone += slot
         kept = self._one("SELECT product FROM tally WHERE state = 'delivered'")
         if kept > limits.delivered_product:
             self._db.execute(
                 "DELETE FROM products WHERE rowid IN "
                 "(SELECT rowid FROM products WHERE state = 'delivered' ORDER BY slot LIMIT ?)",
-                (kept - limits.delivered_product,),
+                (min(kept - limits.delivered_product, most),),
             )
         self._forget_decisions(limits.decision)
         newest = self._meta("store_id") << 32 | self._meta("transfer")
-        self._db.execute("DELETE FROM transfers WHERE transfer <= ?", (newest - limits.transfer,))
+        self._db.execute(
+            "DELETE FROM transfers WHERE transfer IN "
+            "(SELECT transfer FROM transfers WHERE transfer <= ? ORDER BY transfer LIMIT ?)",
+            (newest - limits.transfer, STEP),
+        )
 
     def _forget_decisions(self, keep: int) -> None:
         row = self._db.execute("SELECT slot FROM decisions ORDER BY slot DESC LIMIT 1 OFFSET ?", (keep - 1,)).fetchone()
-        if row is not None and self._db.execute("DELETE FROM decisions WHERE slot < ?", row).rowcount:
-            self._set_meta("forgotten_slot", row[0])
+        if row is None:
+            return
+        oldest = "(SELECT slot FROM decisions WHERE slot < ? ORDER BY slot LIMIT ?)"
+        newest = self._db.execute(f"SELECT max(slot) FROM {oldest}", (*row, STEP)).fetchone()[0]
+        if newest is not None:
+            self._db.execute("DELETE FROM decisions WHERE slot <= ?", (newest,))
+            self._set_meta("forgotten_slot", newest + 1)
 
     def _note_delivered(self, transfer: int, delivered: int) -> None:
         self._db.execute(

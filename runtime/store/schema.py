@@ -46,5 +46,30 @@ END;
 ALTER TABLE products ADD COLUMN bare INTEGER NOT NULL DEFAULT 0 CHECK (bare IN (0, 1, 2));
 CREATE INDEX products_bare ON products (rank DESC, product_id) WHERE bare > 0;
 """,
+    """
+ALTER TABLE tally ADD COLUMN value REAL NOT NULL DEFAULT 0;
+UPDATE tally SET value = (SELECT coalesce(sum(value), 0) FROM products WHERE products.state = tally.state);
+DROP TRIGGER tally_insert;
+DROP TRIGGER tally_delete;
+DROP TRIGGER tally_update;
+CREATE TRIGGER tally_insert AFTER INSERT ON products BEGIN
+    UPDATE tally SET product = product + 1, byte = byte + NEW.size_byte, value = value + NEW.value
+    WHERE state = NEW.state;
+END;
+CREATE TRIGGER tally_delete AFTER DELETE ON products BEGIN
+    UPDATE tally SET product = product - 1, byte = byte - OLD.size_byte, value = value - OLD.value
+    WHERE state = OLD.state;
+END;
+CREATE TRIGGER tally_update AFTER UPDATE OF state, value ON products
+WHEN OLD.state != NEW.state OR OLD.value != NEW.value BEGIN
+    UPDATE tally SET product = product - 1, byte = byte - OLD.size_byte, value = value - OLD.value
+    WHERE state = OLD.state;
+    UPDATE tally SET product = product + 1, byte = byte + NEW.size_byte, value = value + NEW.value
+    WHERE state = NEW.state;
+END;
+""",
 )
-"""``bare``: 1 where a product went down without its outline, 2 while the outline is on its way."""
+"""``bare``: 1 where a product went down without its outline, 2 while the outline is on its way.
+
+``tally.value`` is a sum of differences: right to about 1e-12 of what has passed through, and nothing is decided by it.
+"""
