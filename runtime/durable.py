@@ -25,14 +25,19 @@ def whole(path: Path, before_rename: Callable[[], None] = lambda: None) -> Itera
     try:
         with part.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         before_rename()
-        os.replace(part, path)
-        sync_folder(path.parent)
+        settle(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def settle(unfinished: Path, path: Path) -> None:
+    """Make ``unfinished``, a closed file beside it, ``path``: content first, then the name. Raises ``OSError``."""
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from exporters.package import ModelPackage
 
 from .engines import Engine, open_engine
 from .frames import Beside, expand
+from .pipeline.checks import check_options
 from .pipeline.executors import Executor, LocalExecutor
 from .pipeline.files import make_folder
 from .pipeline.job import TASKS, InferOptions, SceneResult, infer_scene, make_task, suffix_of, told
@@ -81,9 +82,9 @@ def infer_scenes(
     ``beside`` lays further scenes over each; ``preview`` draws what was found; ``meter`` says who knows about joules;
     ``fill`` stands for missing values in float32 tiles.
 
-    Raises ``StoreError`` if ``out`` cannot be written, ``EngineError`` if the package cannot be loaded.
+    Raises ``MissionError`` for options that no scene could make right, ``StoreError`` if ``out`` cannot be written,
+    ``EngineError`` if the package cannot be loaded.
     """
-    make_folder(out)
     options = InferOptions(
         cutting=Cutting(batch=batch, overlap_px=overlap_px, skip=skip or {}, workers=workers, fill=fill),
         band_names=tuple(band_names),
@@ -95,6 +96,8 @@ def infer_scenes(
         provider=provider,
         isolate=isolate,
     )
+    check_options(options, [package])
+    make_folder(out)
     run = _Run(package, out, options, Ledger.open(out, resume=resume), expand(scenes))
     runs = executor or LocalExecutor()
     interrupted = False

@@ -63,6 +63,11 @@ TESTS = {
 }
 
 
+NODATA = "nodata"
+SKIPS = (NODATA, *sorted(TESTS))
+"""Names that ``screen`` knows; the first is always on, and naming it says from which share."""
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
     """What to read beside the network's bands, and the filter that judges both together."""
@@ -82,17 +87,20 @@ def screen(
 ) -> Screen:
     """A filter that sheds tiles without data, and those of which more than ``skip[NAME]`` is dark, cloud or water.
 
+    ``min_valid_frac``: less of a tile than this, and it is one without data; ``skip["nodata"]`` overrules it.
+
     ``network`` and ``have`` are the bands that the network wants and the frame has. Raises ``FrameError`` for a test
     that does not exist or a band that the frame lacks.
     """
-    if unknown := sorted(skip.keys() - TESTS.keys()):
-        raise FrameError(f"There is no pre-filter {', '.join(unknown)}. Use {', '.join(sorted(TESTS))}.")
+    if unknown := sorted(skip.keys() - set(SKIPS)):
+        raise FrameError(f"There is no pre-filter {', '.join(unknown)}. Use {', '.join(SKIPS)}.")
     if wrong := {name: share for name, share in skip.items() if not 0.0 < share <= 1.0}:
         raise FrameError(f"The shares {wrong} of pre-filters are none. Give values above 0 and up to 1, such as 0.9.")
+    empty = skip_empty(1.0 - skip[NODATA] if NODATA in skip else min_valid_frac)
+    skip = {name: share for name, share in skip.items() if name != NODATA}
     names = [canonical_name(name) for name in network]
     extra = tuple(dict.fromkeys(band for name in skip for band in TESTS[name].bands if band not in names))
     beside = choose_bands(have, extra, frame_id)
-    empty = skip_empty(min_valid_frac)
     if not skip:
         return Screen((), empty)
     tests = [(TESTS[name], share) for name, share in skip.items()]

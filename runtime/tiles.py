@@ -188,7 +188,7 @@ def _filled(pixels: TileArray, fill: float | None) -> TileArray:
 
 
 def skip_empty(min_valid_frac: float = 0.5) -> Filter:
-    """A filter that sheds tiles of which less than ``min_valid_frac`` holds data (nodata, alpha or mask)."""
+    """A filter that sheds tiles of which less than ``min_valid_frac`` holds data (nodata, alpha or mask), or none."""
 
     def judge(patch: Patch) -> str:
         if patch.valid is None:

@@ -112,7 +112,9 @@ def replay_trace(trace: Path, as_json: bool) -> None:
     help="Of neighbouring tiles in pixels.  [default: 0; a quarter of the tile where restored images would show seams]",
 )
 @click.option(
-    "--skip", default="", help="Pre-filters: dark, cloud, water, each with a share of the tile, such as cloud=0.8."
+    "--skip",
+    default="",
+    help="Pre-filters: dark, cloud, water, nodata, each with a share of the tile, such as cloud=0.8.",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Batches inferred at once, by threads."
@@ -164,6 +166,7 @@ def infer(
     **given: Any,
 ) -> None:
     """Run PACKAGE over each SCENE once: rasters, folders, @LIST or line streams in, GeoJSON or GeoTIFF out."""
+    from ..errors import FrameError
     from ..frames import parse_beside
     from ..infer import infer_scenes
     from ..pipeline.executors import make_executor
@@ -171,8 +174,11 @@ def infer(
 
     if package is None:
         raise click.UsageError(f"Missing argument '{'PACKAGE' if chain is None else 'SCENE...'}'.")
-    given |= {"skip": parse_skip(skip), "band_names": tuple(bands.split(",")) if bands else ()}
-    given["beside"] = [parse_beside(text) for text in beside]
+    try:
+        given |= {"skip": parse_skip(skip), "beside": [parse_beside(text) for text in beside]}
+    except FrameError as error:
+        raise click.UsageError(str(error)) from error
+    given["band_names"] = tuple(bands.split(",")) if bands else ()
     if chain is not None:
         infer_by_chain(chain, (package, *scene), out, as_json, given)
         return

@@ -16,9 +16,10 @@ from ..frames import GENERATED, LineFrame, RasterFrame, Stack, expand, open_fram
 from ..tasks import ImageTask, MapTask
 from ..tasks.chain import Chain, Stage
 from ..tiles import Window
+from .checks import check_options
 from .files import make_folder
 from .job import InferOptions, SceneJob, SceneResult, aligned_for, make_task, open_for, suffix_of, told, unusable
-from .looking import Guard, LabelLook, Look, MaskLook, admit_by
+from .looking import Guard, LabelLook, Limit, Look, MaskLook, admit_by
 from .scene import ProgressCall, grid_for
 from .sinks import SceneTask
 
@@ -85,13 +86,14 @@ class _Loaded:
         return self.task.package.info.output.kind
 
     @property
-    def most_tile(self) -> int | None:
-        """Tiles that the stage may take, by count or by the profile's joules."""
+    def limit(self) -> Limit | None:
+        """Tiles that the stage may take, by count or by the profile's joules, whichever are fewer."""
         stage, package = self.stage, self.task.package
-        if stage.budget_j is None:
-            return stage.most_tile
-        each_j = package.profile.entry_for(batch=stage.batch).energy_j_per_tile
-        return min(int(stage.budget_j / each_j), stage.most_tile or 2**31)
+        limits = [] if stage.most_tile is None else [Limit(stage.most_tile, f"count: at most {stage.most_tile} tiles")]
+        if stage.budget_j is not None:
+            affordable = int(stage.budget_j / package.profile.entry_for(batch=stage.batch).energy_j_per_tile)
+            limits.append(Limit(affordable, f"energy: {stage.budget_j:g} J do {affordable} tiles"))
+        return min(limits, key=lambda limit: limit.most_tile, default=None)
 
 
 def infer_chain(
@@ -110,10 +112,12 @@ def infer_chain(
     the others go on. Raises ``MissionError`` for stages that do not fit together, ``StoreError`` if ``out`` cannot be
     written, ``EngineError`` if a package cannot be loaded.
     """
-    make_folder(out)
-    paths = expand(scenes)
     packages = [open_package(Path(stage.package)) for stage in chain.stages]
     check_stages(chain, packages)
+    for stage, package in zip(chain.stages, packages, strict=True):
+        check_options(_options_of(stage, options), [package])
+    make_folder(out)
+    paths = expand(scenes)
     opened = open_with or (lambda package: open_engine(package, options.provider, worker=options.isolate))
     done: list[ChainScene] = []
     interrupted = False
@@ -194,12 +198,11 @@ class _Passage:
 
     def _stage(self, one: _Loaded, target: Path, made_up: Sequence[Path]) -> SceneResult:
         stage, package = one.stage, one.task.package
-        cutting = replace(self.options.cutting, batch=stage.batch, overlap_px=stage.overlap_px, skip=stage.skip)
-        options = replace(self.options, cutting=cutting)
+        options = _options_of(stage, self.options)
         guarded = made_up if self.chain.forbid_detection_on_generated else ()
         with self._frame(package) as frame, Guard(guarded) as guard, self._look(one) as look:
             windows = grid_for(frame, package, stage.overlap_px)
-            admit = admit_by(windows, look, one.most_tile, _allowed(one, guard))
+            admit = admit_by(windows, look, one.limit, _allowed(one, guard))
             bar = guard.bars if guard.watches and one.kind == "boxes" else None
             aligned = aligned_for(one.task, frame)
             return SceneJob(frame, one.task, options, self._progress_of(stage), admit, bar, aligned).write(target)
@@ -238,6 +241,12 @@ class _Passage:
     def _makes_picture(one: _Loaded) -> bool:
         """Whether later stages look at this one's picture instead of the scene."""
         return one.kind == "image" or GENERATED in _band_names(one.task)
+
+
+def _options_of(stage: Stage, options: InferOptions) -> InferOptions:
+    """How scenes are read, and the stage's own way to cut them."""
+    cutting = replace(options.cutting, batch=stage.batch, overlap_px=stage.overlap_px, skip=stage.skip)
+    return replace(options, cutting=cutting)
 
 
 def _band_names(task: SceneTask) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from exporters.package import ModelPackage
 
 from ..errors import EngineError
-from ..meters import PowerMeter, find_meter, open_meter
+from ..meters import METERS, PowerMeter, find_meter, open_meter
+from ..plugins import plugin_names
 
 ESTIMATE, AUTO = "estimate", "auto"
 
@@ -51,6 +52,9 @@ def open_joules(name: str, package: ModelPackage, batch: int) -> Joules | None:
         return Joules(
             "estimated", f"profile of {entry.device}, batch {entry.batch}", per_tile_j=entry.energy_j_per_tile
         )
+    known = [AUTO, ESTIMATE, *METERS, *plugin_names("meters")]
+    if name.partition(":")[0] not in known:
+        raise EngineError(f"There is no meter {name!r}. Use one of {', '.join(known)}.")
     meter = find_meter() if name == AUTO else open_meter(name)
     if meter is None:
         raise EngineError("This machine has no meter that can be read. Use --meter estimate, or see: subsolar doctor.")

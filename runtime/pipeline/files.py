@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Output files that appear whole or not at all (``runtime.durable``), and say so in one line where they cannot."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from ..durable import settle
 from ..errors import StoreError
 
 
@@ -17,8 +18,6 @@ def whole_file(target: Path) -> Iterator[TextIO]:
     """A text file that appears as ``target`` when the block ends well, and not at all otherwise."""
     with whole_path(target) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -33,7 +32,7 @@ def whole_path(target: Path) -> Iterator[Path]:
     try:
         yield unfinished
         unfinished.chmod(0o644)
-        unfinished.replace(target)
+        settle(unfinished, target)
     except OSError as error:
         raise _unwritable(target, error) from error
     finally:

@@ -60,6 +60,9 @@ class SceneResult:
     failed: Mapping[str, int]
     labels: Mapping[str, int]
     """What was found, by class."""
+    shed_by: Mapping[str, int] = field(default_factory=dict)
+    """The same tiles by kind of reason: ``nodata``, ``cloud``, ``energy``, ``count``."""
+    failed_by: Mapping[str, int] = field(default_factory=dict)
     warning: str = ""
     """What makes the answers doubtful."""
     error: str = ""
@@ -279,7 +282,7 @@ class SceneJob:
             log.warning("%s is a line stream, whose lines are gone by now: there is no preview.", self.frame.frame_id)
             return []
         picture = target.with_suffix(".preview.png")
-        write_preview(picture, self.frame, self.task.package.info, target)
+        write_preview(picture, self.frame, self.task.package.info, target, self.options.cutting.overlap_px)
         return [str(picture)]
 
     def _doubt(self) -> str:
@@ -322,6 +325,8 @@ class SceneJob:
                 "done": tally.done,
                 "shed": dict(sorted(tally.shed.items())),
                 "failed": dict(sorted(tally.failed.items())),
+                "shed_by": dict(kinds_of(tally.shed)),
+                "failed_by": dict(kinds_of(tally.failed)),
             },
             **energy,
         }
@@ -337,6 +342,8 @@ class SceneJob:
             shed=dict(tally.shed),
             failed=dict(tally.failed),
             labels=dict(sorted(sink.labels.items())),
+            shed_by=dict(kinds_of(tally.shed)),
+            failed_by=dict(kinds_of(tally.failed)),
             warning=self._doubt(),
             stream=self._stream(),
             more=tuple(more),
@@ -380,11 +387,17 @@ def _left(reasons: Mapping[str, int], word: str) -> str:
     >>> _left({"dark": 2}, "shed")
     '2 shed (dark)'
     """
-    kinds: Counter[str] = Counter()
-    for reason, count in reasons.items():
-        kinds[reason.partition(":")[0]] += count
+    kinds = kinds_of(reasons)
     named = ", ".join(kind if len(kinds) == 1 else f"{kind} {count}" for kind, count in kinds.most_common(3))
     return f"{kinds.total()} {word}" + (f" ({named})" if named else "")
+
+
+def kinds_of(reasons: Mapping[str, int]) -> Counter[str]:
+    """Tiles by what stands before the colon of their reasons."""
+    kinds: Counter[str] = Counter()
+    for reason, count in sorted(reasons.items()):
+        kinds[reason.partition(":")[0]] += count
+    return kinds
 
 
 def _version() -> str:

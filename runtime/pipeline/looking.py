@@ -20,7 +20,7 @@ from ..tiles import Window
 from .geojson import properties_of
 from .scene import AdmitCall
 
-NOWHERE, BUDGET, MADE_UP = "not where an earlier stage points", "budget", "generated pixels"
+NOWHERE, MADE_UP = "not where an earlier stage points", "generated pixels"
 
 
 class Look(Protocol):
@@ -115,23 +115,30 @@ class Guard:
         return self.made_up_frac(Box(top, left, bottom - top, right - left)) > 0
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most so many tiles, and what to say of the others."""
+
+    most_tile: int
+    reason: str
+
+
 def admit_by(
-    windows: Iterable[Window], look: Look | None, most_tile: int | None, allowed: Callable[[Window], bool]
+    windows: Iterable[Window], look: Look | None, limit: Limit | None, allowed: Callable[[Window], bool]
 ) -> AdmitCall:
-    """Which windows are read: those that are ``allowed`` and worth it by ``look``, at most ``most_tile``, best first.
+    """Which windows are read: those that are ``allowed`` and worth it by ``look``, within the ``limit``, best first.
 
     Ties, and all windows without a ``look``, go in the order of the grid.
     """
-    if most_tile is None:
+    if limit is None:
         return lambda window: _why_not(window, look, allowed)
     ranked = (
         (worth, -number, window.ref)
         for number, window in enumerate(windows)
         if allowed(window) and (worth := 1.0 if look is None else look.worth(window)) > 0
     )
-    best = {ref for _, _, ref in heapq.nlargest(most_tile, ranked, key=lambda one: one[:2])}
-    spent = f"{BUDGET}: {most_tile} tiles"
-    return lambda window: "" if window.ref in best else _why_not(window, look, allowed) or spent
+    best = {ref for _, _, ref in heapq.nlargest(limit.most_tile, ranked, key=lambda one: one[:2])}
+    return lambda window: "" if window.ref in best else _why_not(window, look, allowed) or limit.reason
 
 
 def _why_not(window: Window, look: Look | None, allowed: Callable[[Window], bool]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from ..frame import Patch
 from ..frames import RGB, RasterFrame, Stack
 from ..frames.bands import canonical_name
 from ..gdal import gdal_errors, one_line
+from ..georeference import Box
 from ..records import FloatArray, UInt8Array
+from ..tiles import tile_grid
 from .drawing import COLOURS, Colour, heat, outline, wash, words, write_words
 from .files import whole_path
 from .geojson import properties_of
@@ -28,11 +30,17 @@ _READABLE_PX = 1000
 """Scenes are enlarged as often as they fit into this."""
 _MOST_WORDS = 400
 """Words beside more boxes than this hide the picture; those of labels stay within their tiles."""
+_DARKER = 0.62
 _LOW_PERCENT, _HIGH_PERCENT = 2.0, 98.0
 
 
-def write_preview(path: Path, frame: RasterFrame | Stack, info: PackageInfo, answers: Path) -> None:
-    """Draw what ``answers`` says of ``frame`` into a PNG of at most 1600 px a side. Raises ``StoreError``."""
+def write_preview(
+    path: Path, frame: RasterFrame | Stack, info: PackageInfo, answers: Path, overlap_px: int = 0
+) -> None:
+    """Draw what ``answers`` says of ``frame`` into a PNG of at most 1600 px a side. Raises ``StoreError``.
+
+    ``overlap_px``: of the tiles, so that a label stands on the part of its tile that it alone answers for.
+    """
     shrink = min(1.0, LONGEST_PX / max(frame.width_px, frame.height_px))
     rows, cols = max(1, round(frame.height_px * shrink)), max(1, round(frame.width_px * shrink))
     restored = info.output.kind == "image"
@@ -46,7 +54,9 @@ def write_preview(path: Path, frame: RasterFrame | Stack, info: PackageInfo, ans
         if (found := answers.with_suffix(".geojson")).is_file():
             _draw_features(picture, found, shrink)
     elif answers.suffix == ".geojson":
-        _draw_features(picture, answers, shrink)
+        grid = tile_grid(frame.width_px, frame.height_px, info.input.tile_edge_px, overlap_px)
+        cores = {(window.ref.row_px, window.ref.col_px): window.core for window in grid}
+        _draw_features(picture, answers, shrink, cores)
     write_png(path, picture)
 
 
@@ -147,14 +157,20 @@ def _draw_map(picture: UInt8Array, path: Path, unit: str) -> None:
     _draw_legend(picture, colours_of, above=True)
 
 
-def _draw_features(picture: UInt8Array, path: Path, shrink: float) -> None:
+def _draw_features(
+    picture: UInt8Array, path: Path, shrink: float, cores: Mapping[tuple[int, int], Box] | None = None
+) -> None:
     counts: Counter[str] = Counter()
     numbers: dict[str, int] = {}
     for feature in properties_of(path):
         name, number = str(feature["class"]), int(feature["class_id"])
         numbers[name] = number
         counts[name] += 1
-        left, top, right, bottom = (float(side) * shrink for side in feature["px_bbox"])
+        sides_px = feature["px_bbox"]
+        if feature["product"] == "label" and cores is not None:
+            core = cores[feature["tile"][0], feature["tile"][1]]
+            sides_px = core.col_px, core.row_px, core.col_px + core.cols_px, core.row_px + core.rows_px
+        left, top, right, bottom = (float(side) * shrink for side in sides_px)
         colour = _colour(number)
         outline(picture, (left, top, right, bottom), colour, thick_px=2 if right - left > 12 else 1)
         text = f"{name} {float(feature['score']):.2f}"
@@ -187,7 +203,10 @@ def _seen(classes: Sequence[str], shares: Counter[str]) -> list[tuple[int, str]]
 
 
 def _colour(number: int) -> Colour:
-    return COLOURS[number % len(COLOURS)]
+    """Of a class, by its number in the package; each further round of the list is darker, so that no two are one."""
+    rounds, place = divmod(number, len(COLOURS))
+    red, green, blue = (round(value * _DARKER**rounds) for value in COLOURS[place])
+    return red, green, blue
 
 
 def _rgb(colour: UInt8Array) -> Colour:

@@ -15,7 +15,7 @@ from ..errors import EngineError, FrameError
 from ..frame import Frame, Patch
 from ..frames import LineFrame, RasterFrame, Stack, choose_bands
 from ..frames.scaling import to_uint8
-from ..prefilter import screen
+from ..prefilter import NODATA, screen
 from ..records import FloatArray, TileOutcome, TileRef
 from ..tiles import Batch, Filter, TileGrid, Window, cut, growing_windows, tile_grid
 from .overlap import ahead, in_order
@@ -24,6 +24,11 @@ from .sinks import NoteCall, Seen, Sink
 ProgressCall = Callable[[int, int, str], None]
 AdmitCall = Callable[[Window], str]
 """Why a window is not worth reading, empty if it is."""
+
+
+LEAST_VALID_FRAC = {"image": 0.0, "mask": 0.0}
+"""How much of a tile must hold data, by the kind of answer; half of it elsewhere. Pictures are made as far as the scene
+goes: what it lacks stays nodata, pixel by pixel."""
 
 
 class TileEnergy(Protocol):
@@ -109,8 +114,10 @@ def run_scene(
     """
     bands = choose_bands(frame.bands, package.info.bands, frame.frame_id)
     _check_dtype(frame, package)
-    chosen = screen(cutting.skip, package.info.bands, frame.bands, frame.frame_id)
-    keep = chosen.keep if frame.tile_dtype == "uint8" or not cutting.skip else _by_levels(frame, chosen.keep)
+    least_frac = LEAST_VALID_FRAC.get(package.info.output.kind, 0.5)
+    chosen = screen(cutting.skip, package.info.bands, frame.bands, frame.frame_id, min_valid_frac=least_frac)
+    looks = frame.tile_dtype != "uint8" and cutting.skip.keys() - {NODATA}
+    keep = _by_levels(frame, chosen.keep) if looks else chosen.keep
     waiting: dict[TileRef, Window] = {}
     tally, turned_away = Tally(), Tally()
     windows = _admitted(_windows(frame, package, cutting.overlap_px), admit, turned_away)

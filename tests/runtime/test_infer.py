@@ -66,7 +66,7 @@ def test_each_tile_becomes_a_feature_with_its_label_and_place(
     assert len({feature["id"] for feature in features}) == 9
     made_by = collection["subsolar"]
     assert made_by["package"] == {"id": "colour", "version": 3, "sha256": package.sha256}
-    assert made_by["tiles"] == {"all": 9, "done": 9, "shed": {}, "failed": {}}
+    assert made_by["tiles"] == {"all": 9, "done": 9, "shed": {}, "failed": {}, "shed_by": {}, "failed_by": {}}
     assert made_by["warning"] == ""
     assert seen[-1] == (9, 9, "field")
     assert result.complete

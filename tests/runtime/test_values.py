@@ -587,7 +587,7 @@ def test_the_command_takes_a_chain_scenes_beside_and_a_meter(repo: Path, data_di
         cli, ["infer", "eurosat-mobilenet-v2", scene, "--with", "x=none.tif", "--out", str(tmp_path), "--json"]
     )
     assert lost.exit_code == 1
-    assert "There is no image none.tif" in json.loads(lost.stdout)["scenes"][0]["error"]
+    assert "There is no scene none.tif to lay over others" in str(lost.exception)
 
 
 def test_real_optics_and_radar_of_one_place_become_one_map(data_dir: Path, tmp_path: Path) -> None:
