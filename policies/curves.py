@@ -16,7 +16,7 @@ class CurvePoint:
     """Slots flown in training so far."""
     episodes: int
     reward_mean: float
-    """Per mission, over the missions since the last line; exploration included."""
+    """Per mission: over the missions since the last line, exploration included, or over fixed validation missions."""
     exploration_frac: float
 
 
@@ -49,7 +49,7 @@ def draw_curve(path: Path, points: Sequence[CurvePoint], title: str) -> None:
     axes = figure.add_subplot()
     axes.plot([point.step for point in points], [point.reward_mean for point in points])
     axes.set_xlabel("slots flown in training")
-    axes.set_ylabel("reward per mission (exploration included)")
+    axes.set_ylabel("reward per mission")
     axes.set_title(title)
     axes.grid(alpha=0.3)
     figure.tight_layout()

@@ -80,8 +80,8 @@ class Learned:
     """What a part of a round came to."""
 
     gradient: dict[str, NDArray[np.float32]]
-    value: float
-    """Mean value of a flight, chance choices included."""
+    slots: int
+    """Flown by all copies."""
 
 
 @lru_cache(maxsize=256)
@@ -100,8 +100,8 @@ class Practice:
         self._seed, self._settings = seed, settings
         self._learning = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
 
-    def fly_round(self, crew: Mapped) -> float:
-        """Fly one round and learn from it; returns the mean value of a flight."""
+    def fly_round(self, crew: Mapped) -> int:
+        """Fly one round and learn from it; returns how many slots were flown."""
         settings, number = self._settings, self.number
         warm, left = min(1.0, (number + 1) / WARM_ROUNDS), 1.0 - number / settings.rounds
         for group in self._learning.param_groups:
@@ -117,7 +117,7 @@ class Practice:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MOST_GRADIENT)
         self._learning.step()
         self.number += 1
-        return float(np.mean([part.value for part in learned]))
+        return sum(part.slots for part in learned)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that a checkpoint must hold, as arrays."""
@@ -153,7 +153,7 @@ def learn_part(part: Part) -> Learned:
     loss = -(taken * torch.from_numpy(flown.advantage)).mean() - bonus * entropy
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
-    return Learned(gradient, flown.value)
+    return Learned(gradient, flown.slots)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +166,7 @@ class Flown:
     action: NDArray[np.int64]
     advantage: FloatArray
     """By how much the rest of the mission went better than the other copies', in mean slots."""
-    value: float
+    slots: int
 
 
 def fly(model: Scorer, scenario: Scenario, part: Part, rng: np.random.Generator) -> Flown:
@@ -196,7 +196,7 @@ def fly(model: Scorer, scenario: Scenario, part: Part, rng: np.random.Generator)
         opened[which],
         action[which].astype(np.int64),
         np.clip(better[which], -MOST_ADVANTAGE, MOST_ADVANTAGE).astype(np.float32),
-        value,
+        int(flew.sum()),
     )
 
 

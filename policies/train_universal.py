@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .curves import CurvePoint, draw_curve, write_curve
 from .errors import TrainingError, TrainingInterrupted
 from .evaluate import Executor
 from .network import FloatArray, Mlp, PolicyFile, save_policy_file
-from .practice import TRAIN_SEED, Actions, Checkpoint, Flags, Progress, best_open, visited
+from .practice import TRAIN_SEED, Actions, Checkpoint, Flags, Progress, best_open, visited, worth_on
 from .registry import make_policy
 from .scorer import Scorer
 from .spread import crew
@@ -178,16 +179,27 @@ def _practise(
     progress: Progress,
 ) -> None:
     """Fly the rounds that are left, with a checkpoint and a point of the curve now and then."""
-    every, flights, values = max(settings.rounds // 40, 1), settings.at_once * settings.missions * settings.copies, []
+    every, flights = max(settings.rounds // 40, 1), settings.at_once * settings.missions * settings.copies
+    slots = points[-1].step if points else 0
     while practice.number < settings.rounds:
-        values.append(practice.fly_round(hands))
+        slots += practice.fly_round(hands)
         done = practice.number
         progress(done, settings.rounds, "practising")
         if done % every == 0 or done == settings.rounds:
-            points.append(CurvePoint(done, done * flights, float(np.mean(values)), 0.0))
-            values = []
+            points.append(CurvePoint(slots, done * flights, validated(practice.model), 0.0))
             state = {"round": done, "loss": loss, "points": [astuple(point) for point in points]}
             store.save(practice.state(), state)
+
+
+def validated(model: Scorer) -> float:
+    """Return what a network's best choices are worth in a mission of cubesat-6u, over the validation seeds."""
+    scenario, network = load_scenario("cubesat-6u"), model.arrays()
+    return worth_on(scenario, lambda row, is_open: best_of(network, len(scenario.pool.models), row, is_open))
+
+
+def best_of(network: Mlp, options: int, row: FloatArray, is_open: Flags) -> Actions:
+    """Return the open choice of the best score for each row."""
+    return best_open(score(network, *split(np.ascontiguousarray(row), options))[:, : is_open.shape[1]], is_open)
 
 
 def expected_loss(model: Scorer, lessons: Lessons, which: NDArray[np.intp]) -> torch.Tensor:
@@ -238,7 +250,7 @@ def _export(
     file = save_policy_file(path, network, about)
     curve = path.with_suffix(".csv")
     write_curve(curve, points)
-    draw_curve(path.with_suffix(".png"), points, f"universal, seed {seed}: value of a flight in practice")
+    draw_curve(path.with_suffix(".png"), points, f"universal, seed {seed}: cubesat-6u, validation missions")
     return TrainedUniversal(path, write_card(path, file), curve, file, len(lessons.slot), loss, agreement)
 
 
@@ -247,14 +259,10 @@ def agreement_frac(model: Scorer, network: Mlp, seed: int, own_every: int) -> fl
     same = 0
     for number in range(AGREEMENT_MISSIONS):
         scenario = variant(seed, number, own_every)
-        options = len(scenario.pool.models)
-
-        def ours(row: FloatArray, is_open: Flags, options: int = options) -> Actions:
-            return best_open(score(network, *split(row, options))[:, : is_open.shape[1]], is_open)
-
+        ours = partial(best_of, network, len(scenario.pool.models))
         rows, is_open = visited(scenario, seed, ours, None, AGREEMENT_STATES // AGREEMENT_MISSIONS)
         with torch.no_grad():
-            slot, blocks = (torch.from_numpy(part) for part in split(rows, options))
+            slot, blocks = (torch.from_numpy(part) for part in split(rows, len(scenario.pool.models)))
             theirs = model(slot, blocks).numpy()[:, : is_open.shape[1]]
         same += int((best_open(theirs, is_open) == ours(rows, is_open)).sum())
     return same / AGREEMENT_STATES

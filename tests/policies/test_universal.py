@@ -116,6 +116,6 @@ def test_a_flight_is_judged_by_the_other_flights_of_its_mission() -> None:
     assert flown.open[np.arange(len(flown.action)), flown.action].all()
     assert abs(float(flown.advantage.mean())) < 0.2 * float(flown.advantage.std())
     first, again = learn_part(part), learn_part(part)
-    assert first.value == again.value
+    assert first.slots == again.slots == flown.slots > 0
     for name, gradient in first.gradient.items():
         np.testing.assert_array_equal(gradient, again.gradient[name])
