@@ -117,7 +117,8 @@ class Quantisation:
     """Layers that the sweep left in float, worst first."""
     quantised_layers: int
     damage_by_method: dict[str, float]
-    """Mean L1 change of a tile's answer on the tiles that choose, by calibration method, all layers quantised."""
+    """By calibration method, on the tiles that choose, everything quantised that may be: for boxes the share of the
+    scores that finds no like box, for other kinds the mean L1 change of a tile's answer."""
     damage: float
     """The same for the graph that ships."""
 
