@@ -175,7 +175,9 @@ class CfdpEntity:
         self.checkpoint()
 
     def resume(self, now_s: float) -> None:
-        """Go on where it stood."""
+        """Go on where it stood; what has ended and could not be noted for want of a disk is noted now."""
+        for name in list(self._senders):
+            self._close_ended(name)
         for sender, _ in self._senders.values():
             sender.resume(now_s)
         for receiver, _ in self._receivers.values():

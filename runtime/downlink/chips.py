@@ -36,6 +36,7 @@ class ChipOutbox:
         self._limit_byte = limit_byte
         self._limit_file = limit_file
         self._sizes_byte: dict[str, int] = {}
+        self._ended: set[str] = set()
         self.shed = 0
         """Pictures given up for want of room."""
         try:
@@ -74,10 +75,14 @@ class ChipOutbox:
         self._shed()
 
     def settle(self, reports: Iterable[FileReport]) -> None:
-        """Remove the pictures whose transfers have ended, well or not."""
-        for report in reports:
-            if not report.received:
-                self._remove(Path(report.name).name)
+        """Remove the pictures whose transfers have ended, well or not; one that cannot go now goes the next time.
+
+        Raises StoreError.
+        """
+        self._ended |= {Path(report.name).name for report in reports if not report.received}
+        for name in sorted(self._ended):
+            self._remove(name)
+            self._ended.discard(name)
 
     @property
     def waiting_file(self) -> int:

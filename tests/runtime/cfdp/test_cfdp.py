@@ -27,7 +27,8 @@ from runtime.cfdp.pdus import (
     encode,
 )
 from runtime.downlink.links import Impairment
-from runtime.errors import LinkError
+from runtime.errors import LinkError, StoreError
+from runtime.faults import arm, disarm, passages
 
 World = Any
 MakeWorld = Callable[..., World]
@@ -405,3 +406,28 @@ def test_timers_stand_still_between_passes(make_world: MakeWorld) -> None:
         world.pause()
     world.run()
     assert same(target, content(30_000))
+
+
+def test_a_transfer_whose_end_could_not_be_noted_is_noted_in_the_next_pass(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    worlds: list[World] = []
+    for name in ("calm", "full"):
+        (tmp_path / name).mkdir()
+        worlds.append(make_world(folder=tmp_path / name))
+        worlds[-1].offer(content(3000))
+    calm, full = worlds
+    try:
+        arm("cfdp.log.before_fsync", "count")
+        calm.run()
+        # the last note of all is the receiver's, the one before is the sender's
+        arm("cfdp.log.before_fsync", "enospc", nth=passages("cfdp.log.before_fsync") - 1)
+        with pytest.raises(StoreError, match="No space left"):
+            full.run()
+    finally:
+        disarm()
+    assert (len(calm.board.reports), len(full.board.reports)) == (1, 0)
+    full.pause()
+    full.run()
+    assert [report.good for report in full.board.reports] == [True]
+    assert full.board.open_files == 0

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.cfdp import BOARD_ID, CfdpEntity, TransactionLog
+from runtime.cfdp import BOARD_ID, CfdpEntity, Condition, FileReport, TransactionId, TransactionLog
 from runtime.downlink import ChipOutbox, DownlinkSession
 from runtime.downlink.chips import png
 from runtime.downlink.pictures import PictureLadder, shrunk
 from runtime.downlink.rules import Rules
 from runtime.errors import StoreError
+from runtime.faults import arm, disarm
 from runtime.ground.direct import DirectLink
 from runtime.ground.station import finish, opened
 from runtime.records import Product, SlotRecord, TileRef
@@ -169,3 +170,50 @@ def test_a_disk_that_refuses_costs_pictures_and_says_so(
     ladder.offer([make_product(1)], lambda ref: picture(1))
     assert ladder.fault == ""
     assert outbox.waiting_file == len(files.outgoing()) == 2
+
+
+def test_a_picture_that_cannot_be_removed_goes_the_next_time(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    outbox.offer(make_product(1), picture(1, 8), value=1.0)
+    row = files.outgoing()[0]
+    files.drop(row.sequence)
+    report = FileReport(TransactionId(BOARD_ID, row.sequence), row.dest_name, False, Condition.NONE)
+    arm("pictures.settle.before_unlink", "eio")
+    try:
+        with pytest.raises(StoreError, match="Cannot remove"):
+            outbox.settle([report])
+    finally:
+        disarm()
+    assert outbox.waiting_file == 1
+    outbox.settle([])
+    assert (outbox.waiting_file, list((tmp_path / "outbox").iterdir())) == (0, [])
+
+
+def test_a_picture_without_room_in_the_log_is_not_kept_and_can_be_offered_again(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    arm("cfdp.log.before_fsync", "enospc")
+    try:
+        with pytest.raises(StoreError, match="Free some space"):
+            outbox.offer(make_product(1), picture(1, 8), value=1.0)
+    finally:
+        disarm()
+    assert (outbox.waiting_file, files.outgoing(), list((tmp_path / "outbox").iterdir())) == (0, (), [])
+    outbox.offer(make_product(1), picture(1, 8), value=1.0)
+    assert outbox.waiting_file == len(files.outgoing()) == 1
+
+
+def test_r22_a_picture_whose_transfer_ended_before_a_crash_is_not_sent_again(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    for number in (1, 2):
+        outbox.offer(make_product(number), picture(number, 8), value=1.0)
+    ended, waits = files.outgoing()
+    files.drop(ended.sequence)
+    after = ChipOutbox(tmp_path / "outbox", files)
+    assert [row.sequence for row in files.outgoing()] == [waits.sequence]
+    assert after.waiting_file == len(list((tmp_path / "outbox").iterdir())) == 1

@@ -326,3 +326,42 @@ def test_an_answer_of_no_slot_is_kept_once(store: ProductStore, make_product: Ca
     assert store.backlog()[0] == 2
     with pytest.raises(StoreError, match="not finite"):
         store.add_products([replace(make_product(3), score=math.nan)])
+
+
+def test_where_limits_are_lowered_the_store_comes_down_to_them_in_steps(tmp_path: Path, make_slot: MakeSlot) -> None:
+    path = tmp_path / "s.sqlite"
+    with ProductStore(path) as store:
+        for slot in range(4):
+            store.commit_slot(*make_slot(slot, 500))
+    lower = Limits(waiting_product=100, tile=100, decision=2)
+    with ProductStore(path, limits=lower) as store:
+        waiting = []
+        for slot in range(4, 10):
+            store.commit_slot(*make_slot(slot, 10))
+            waiting.append(store.backlog()[0])
+        counts = store.counts()
+    assert waiting == [1500, 1000, 500, 100, 100, 100]
+    assert (counts.shed_product, counts.done_tile) == (1960, 2060)
+
+
+def test_the_waiting_value_is_that_of_what_waits(store: ProductStore, make_slot: MakeSlot) -> None:
+    store.commit_slot(*make_slot(0, 30))
+    first, *others = store.products()
+    store.raise_values([replace(first, value=7.0)])
+    store.mark_delivered([others[0].product_id])
+    assert store.waiting_value() == pytest.approx(7.0 + sum(one.value for one in others[1:]))
+    store.mark_delivered([one.product_id for one in store.products()])
+    assert store.waiting_value() == 0.0
+
+
+def test_a_store_of_before_knows_what_waits(tmp_path: Path, make_product: Callable[..., Product]) -> None:
+    path = tmp_path / "s.sqlite"
+    database = open_database(path, APPLICATION_ID, MIGRATIONS[:2])
+    row = product_row(make_product(1, value=2.5))
+    marks = ", ".join("?" * len(row))
+    database.execute(
+        f"INSERT INTO products ({PRODUCT_COLUMNS}, size_byte, rank, state, attempts) VALUES ({marks}, 'queued', 0)", row
+    )
+    database.close()
+    with ProductStore(path) as store:
+        assert store.waiting_value() == 2.5
