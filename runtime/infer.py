@@ -16,7 +16,7 @@ from .engines import Engine, open_engine
 from .frames import Beside, expand
 from .pipeline.checks import check_options
 from .pipeline.executors import Executor, LocalExecutor
-from .pipeline.files import make_folder
+from .pipeline.files import make_folder, sweep
 from .pipeline.job import TASKS, InferOptions, SceneResult, infer_scene, make_task, suffix_of, told
 from .pipeline.ledger import Ledger, job_key
 from .pipeline.scene import Cutting, ProgressCall
@@ -98,6 +98,7 @@ def infer_scenes(
     )
     check_options(options, [package])
     make_folder(out)
+    sweep(out)
     run = _Run(package, out, options, Ledger.open(out, resume=resume), expand(scenes))
     runs = executor or LocalExecutor()
     interrupted = False
@@ -105,12 +106,14 @@ def infer_scenes(
         runner = engine
         if runner is None and runs.here and run.jobs:
             runner = stack.enter_context(closing(open_engine(package, provider, worker=isolate)))
-        making = partial(make_worker, package, options, runner, progress if runs.here else None)
+        many = not runs.here or len(run.jobs) > 1
+        tiles = progress if progress is None or not many else partial(_tell_tiles, progress, run)
+        making = partial(make_worker, package, options, runner, tiles if runs.here else None)
         try:
-            for number, result in enumerate(runs.run(making, run.jobs), start=1):
+            for result in runs.run(making, run.jobs):
                 run.note(result)
-                if progress is not None and not runs.here:
-                    progress(number, len(run.jobs), result.scene)
+                if progress is not None and many:
+                    progress(run.noted, len(run.jobs), result.scene)
         except KeyboardInterrupt:
             interrupted = True
         return InferResult(
@@ -144,10 +147,13 @@ class _Run:
         todo = [at for at, key in enumerate(self._keys) if key not in self._results]
         self.jobs = [(paths[at], targets[at]) for at in todo]
         self._todo = iter([self._keys[at] for at in todo])
+        self.noted = 0
+        """Jobs whose results are in."""
 
     def note(self, result: SceneResult) -> None:
         """Keep the next job's result; a finished scene goes into the ledger."""
         key = next(self._todo)
+        self.noted += 1
         self._results[key] = result
         if not result.error:
             self._ledger.add(key, asdict(result))
@@ -155,6 +161,11 @@ class _Run:
     def results(self) -> Iterator[SceneResult]:
         """Those that there are."""
         return (self._results[key] for key in self._keys if key in self._results)
+
+
+def _tell_tiles(progress: ProgressCall, run: _Run, done: int, total: int, scene: str) -> None:
+    """Of many scenes, how many are finished counts; the tiles of the present one are told in words."""
+    progress(run.noted, len(run.jobs), f"{scene}, tile {done} of {total}")
 
 
 def _finished(entry: Mapping[str, Any] | None) -> SceneResult | None:

@@ -17,7 +17,7 @@ from ..tasks import ImageTask, MapTask
 from ..tasks.chain import Chain, Stage
 from ..tiles import Window
 from .checks import check_options
-from .files import make_folder
+from .files import make_folder, sweep
 from .job import InferOptions, SceneJob, SceneResult, aligned_for, make_task, open_for, suffix_of, told, unusable
 from .looking import Guard, LabelLook, Limit, Look, MaskLook, admit_by
 from .scene import ProgressCall, grid_for
@@ -117,6 +117,7 @@ def infer_chain(
     for stage, package in zip(chain.stages, packages, strict=True):
         check_options(_options_of(stage, options), [package])
     make_folder(out)
+    sweep(out)
     paths = expand(scenes)
     opened = open_with or (lambda package: open_engine(package, options.provider, worker=options.isolate))
     done: list[ChainScene] = []

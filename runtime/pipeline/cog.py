@@ -15,7 +15,7 @@ from ..errors import StoreError
 from ..gdal import gdal_errors, grow_cache, one_line
 from ..georeference import Box, Georeference, MapGeoreference
 from ..records import TileArray
-from .files import whole_path
+from .files import SCRATCH, whole_path
 
 _BLOCK_PX = 256
 
@@ -104,7 +104,7 @@ def cog(
 @contextmanager
 def whole_scratch(target: Path) -> Iterator[Path]:
     """A hidden file beside ``target`` that is gone when the block ends."""
-    scratch = target.with_name(f".{target.name}.scratch.tif")
+    scratch = target.with_name(f".{target.name}{SCRATCH}")
     try:
         yield scratch
     finally:

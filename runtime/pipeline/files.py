@@ -12,6 +12,10 @@ from typing import TextIO
 from ..durable import settle
 from ..errors import StoreError
 
+_PART = ".part"
+SCRATCH = ".scratch.tif"
+"""Endings of hidden files that are not finished, and of those that finished ones are made from."""
+
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[TextIO]:
@@ -24,7 +28,7 @@ def whole_file(target: Path) -> Iterator[TextIO]:
 def whole_path(target: Path) -> Iterator[Path]:
     """A path to write to, which becomes ``target`` when the block ends well. Raises ``StoreError``."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_PART, dir=target.parent)
         os.close(handle)
     except OSError as error:
         raise _unwritable(target, error) from error
@@ -47,6 +51,12 @@ def make_folder(out: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror}. Choose another folder with --out.") from error
+
+
+def sweep(out: Path) -> None:
+    """Take away what a run that was killed left unfinished in its output folder."""
+    for path in [*out.glob(f".*{_PART}"), *out.glob(f".*{SCRATCH}")]:
+        path.unlink(missing_ok=True)
 
 
 def _unwritable(target: Path, error: OSError) -> StoreError:

@@ -146,3 +146,30 @@ def test_a_preview_shows_a_label_on_the_part_of_its_tile_that_it_answers_for(
     lines = np.any([(across == np.array(colour)).all(axis=1) for colour in COLOURS[:3]], axis=0)
     assert not lines[3 * grown : 9 * grown].any()
     assert lines[10 * grown - 2 : 10 * grown + 2].all()
+
+
+def test_of_many_scenes_the_finished_ones_are_counted(
+    make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
+) -> None:
+    scenes = [write_tiff(f"{name}.tif", np.full((3, 16, 40), 90, dtype=np.uint8)) for name in "ab"]
+    told: list[tuple[int, int, str]] = []
+    infer_scenes(make_package(), scenes, tmp_path / "out", batch=2, progress=lambda *step: told.append(step))
+    assert told == [
+        (0, 2, "a, tile 2 of 3"),
+        (0, 2, "a, tile 3 of 3"),
+        (1, 2, "a"),
+        (1, 2, "b, tile 2 of 3"),
+        (1, 2, "b, tile 3 of 3"),
+        (2, 2, "b"),
+    ]
+
+
+def test_what_a_killed_run_left_unfinished_is_gone_after_the_next(
+    make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
+) -> None:
+    scene, out = write_tiff("a.tif", np.full((3, 16, 16), 90, dtype=np.uint8)), tmp_path / "out"
+    out.mkdir()
+    for name in (".a.geojson.x1y2z3_a.part", ".b.tif.scratch.tif", "kept.part"):
+        (out / name).write_text("half")
+    infer_scenes(make_package(), [scene], out)
+    assert sorted(path.name for path in out.iterdir()) == [".subsolar-infer.jsonl", "a.geojson", "kept.part"]
