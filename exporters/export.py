@@ -129,7 +129,8 @@ def export_checkpoint(
     further files by name or ``Companion``, beside those that the network's own ``companions`` function makes.
     """
     settings = (settings or ExportSettings()).resolved(checkpoint)
-    if not test.classes:
+    labelled = _has_labels(test)
+    if not labelled:
         settings = replace(settings, proof_tiles=min(settings.proof_tiles, len(test)))
     _check_fit(checkpoint, test, settings)
     proven = prove_export(checkpoint, test, settings, progress)
@@ -139,7 +140,7 @@ def export_checkpoint(
     more = further_files({**companions_of(checkpoint), **dict(companions or {})})
     info = replace(info, companions=tuple(more))
     files = {companion.file: content for companion, content in more.items()}
-    stated = None if test.classes else stated_accuracy(checkpoint, info)
+    stated = None if labelled else stated_accuracy(checkpoint, info)
     digest = weights_sha256(checkpoint)
     draft = Draft(info, proven.model, proven.proofs, digest, answers, stated, files, proven.notes, judge)
     return _finish(draft, test, calibration, settings, progress).write(out, key, replace_existing)
@@ -253,10 +254,15 @@ def _finish(
     return _Finished(made.main, info, profile, golden, files)
 
 
+def _has_labels(test: Chips | Tiles) -> bool:
+    """Whether each tile has a class: a detector's tiles come with class names, and boxes elsewhere."""
+    return bool(test.classes) and int(test.labels.min()) >= 0
+
+
 def _about_tiles(test: Chips | Tiles, draft: Draft) -> tuple[str, ...]:
     """What a reader of the profile should know of its proof and of its accuracy."""
     few = f"Proven on {len(test)} real tiles: there were no more. {MIN_TILES} are usual."
-    notes = (few,) if len(test) < MIN_TILES and not test.classes else ()
+    notes = (few,) if len(test) < MIN_TILES and not _has_labels(test) else ()
     figures = draft.info.training.get("test")
     if draft.stated is None or not figures:
         return notes
