@@ -34,6 +34,8 @@ RECIPE: dict[str, Any] = {
     "clip_norm": 1.0,
 }
 _TILE_STRIDE_PX, _HELD_EVERY = 16, 5
+_SHOWN_LEAST, _REDRAWN = 0.05, 8
+"""Share of moving pixels in a crop that shows them, and how often one is drawn anew."""
 WEAK_MM_A, HELD_ROWS, TEST_COLS = -100.0, 28, 70
 """Interferograms without masks: what sinks faster than that, against the median, is called moving. Columns from
 ``TEST_COLS`` test; of the others the rows from ``HELD_ROWS`` choose the epoch."""
@@ -61,6 +63,8 @@ class SlopeCourse:
     distil: bool = True
     lit_frac: float = 0.1
     """Brightness of a crop changes by up to this; 0 where colour is the measurement."""
+    shown_frac: float = 0.0
+    """Of a batch's crops, so many are drawn anew until they show moving ground, where their picture has any."""
     teacher: Teacher = field(default_factory=lambda: _fresh_teacher())
 
     @property
@@ -78,7 +82,7 @@ class SlopeCourse:
 
         rng = np.random.default_rng((self.seed, epoch))
         for _ in range(self.steps_per_epoch):
-            drawn = [self._crop(self.train[int(rng.integers(len(self.train)))], rng) for _ in range(self.batch)]
+            drawn = [self._drawn(rng, shown=number < self.shown_frac * self.batch) for number in range(self.batch)]
             whole = torch.from_numpy(np.stack(drawn))
             yield whole[:, :3], whole[:, 3:4], whole[:, 4:]
 
@@ -145,6 +149,15 @@ class SlopeCourse:
             for answer, slope in zip(answers, slopes, strict=True)
         )
 
+    def _drawn(self, rng: np.random.Generator, *, shown: bool) -> Float32Array:
+        slope = self.train[int(rng.integers(len(self.train)))]
+        crop = self._crop(slope, rng)
+        for _ in range(_REDRAWN if shown else 0):
+            if float(crop[3].mean()) >= _SHOWN_LEAST:
+                break
+            crop = self._crop(slope, rng)
+        return crop
+
     def _crop(self, slope: Slope, rng: np.random.Generator) -> Float32Array:
         """(5, edge, edge): a window turned and flipped; three bands, the mask, what is valid."""
         pixels = slope.pixels.astype(np.float32) / 255.0
@@ -191,6 +204,7 @@ def course(
     batch: int = 6,
     steps_per_epoch: int = 12,
     distil: bool = True,
+    shown_frac: float = 0.0,
     multi_scale: bool = True,
     encoder: str = "transformer",
     baseline: str = "",
@@ -199,7 +213,7 @@ def course(
 ) -> SlopeCourse:
     """The course on ``data``: pictures with masks, or interferograms without, which a threshold labels.
 
-    Pictures are used at 1/``shrink`` of their detail. What follows ``distil`` are switches of the network. Raises
+    Pictures are used at 1/``shrink`` of their detail. What follows ``shown_frac`` are switches of the network. Raises
     DatasetError.
     """
     weak = bool(list(data.glob("*_unw.tif"))) or not data.is_dir()
@@ -229,6 +243,7 @@ def course(
         steps_per_epoch=steps_per_epoch,
         distil=distil and not baseline,
         lit_frac=0.0 if weak else 0.1,
+        shown_frac=shown_frac,
     )
 
 
@@ -271,6 +286,11 @@ def _labelled(data: Path, shrink: int) -> tuple[list[Slope], list[Slope], list[S
 def _weakly_labelled(data: Path) -> tuple[list[Slope], list[Slope], list[Slope], dict[str, Any]]:
     velocity = velocity_mm_a(read_interferograms(data))
     pixels, valid = render(velocity), np.isfinite(velocity)
+    if not valid.any():
+        raise DatasetError(
+            f"The interferograms of {data} have no pixel with data: all is nodata or below the least coherence. Give "
+            "others."
+        )
     below = np.where(valid, velocity, 0.0) - float(np.nanmedian(velocity)) < WEAK_MM_A
     if velocity.shape[0] <= HELD_ROWS or velocity.shape[1] <= TEST_COLS:
         raise DatasetError(f"{data} is {velocity.shape} px; its split needs more than {HELD_ROWS} x {TEST_COLS}.")

@@ -93,7 +93,8 @@ def choose_bands(have: Sequence[str], want: Sequence[str], frame_id: str) -> tup
     if missing:
         raise FrameError(
             f"{frame_id} has no band {_some(missing)}; its bands are {_some(have)}. "
-            "Choose another scene, or name its bands in file order (--bands) if they are only unnamed."
+            f"Lay the file that has it over this one (--with {missing[0]}=FILE), choose another scene, or name its "
+            "bands in file order (--bands) if they are only unnamed."
         )
     return tuple(names[canonical_name(name)] for name in want)
 

@@ -125,3 +125,23 @@ def test_a_package_marks_the_real_interferograms_and_leaves_out_what_is_not_know
     assert mask.shape == velocity.shape
     assert set(np.unique(mask[known])) <= {0, 1}
     assert not known[~np.isfinite(velocity)].any()
+
+
+def test_interferograms_without_any_data_are_refused(tmp_path: Path) -> None:
+    import rasterio
+    from affine import Affine
+
+    with rasterio.open(
+        tmp_path / "crop_20180106-20180130_unw.tif", "w", driver="GTiff", width=80, height=40, count=1,
+        dtype="float32", crs="EPSG:4326", transform=Affine(1e-3, 0.0, 10.0, 0.0, -1e-3, 50.0),
+    ) as file:  # fmt: skip
+        file.write(np.zeros((1, 40, 80), dtype=np.float32))
+    with pytest.raises(DatasetError, match="no pixel with data"):
+        course(tmp_path)
+
+
+def test_crops_that_must_show_moving_ground_do() -> None:
+    def share(made: SlopeCourse) -> float:
+        return float(np.mean([float(batch[1].mean()) for epoch in range(4) for batch in made.batches(epoch)]))
+
+    assert share(small(shown_frac=1.0, edge_px=16)) > share(small(edge_px=16))

@@ -100,7 +100,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         training = Training(epochs=1, seed=1, lr=1e-3, weight_decay=0.0, ema_decay=0.0, threads=1)
         stages[stage] = fit_course(course, training, folder / stage).best
-    private, public = new_key(folder, "launch")
+    private, public = new_key(folder, "zoo")
     (folder / "keys").mkdir()
     public.rename(folder / "keys" / public.name)
     settings = ExportSettings(id="clearer", batches=(1,), repeats=2, proof_tiles=8, precision="fp32")
