@@ -34,7 +34,8 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"  last slot  {_last(slot)}",
         f"  battery    {charge['frac']:.1%} (reserve {charge['reserve_frac']:.0%})   ladder {status['ladder']}",
         f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
-        f"  queue      {queue['tile']} tiles, {queue['products']} products ({queue['byte']} bytes) to send",
+        f"  queue      {queue['tile']} tiles, {queue['products']} products ({queue['byte']} bytes) to send"
+        f"{_unanswered(counts)}",
         f"  so far     {counts['done_tile']} tiles done, {counts['shed_tile']} shed, {counts['failed_tile']} failed, "
         f"{counts['delivered_product']} products delivered{_frames(counts)}{_requests(counts)}",
         "  networks",
@@ -62,6 +63,15 @@ def _network(model: Mapping[str, Any]) -> str:
     what = f"{model['task']}: {' then '.join(model['stages']) or model['kind']}"
     beside = "" if shadow is None else f"   shadow v{shadow['version']}: {_share(shadow['agreement_frac'])}"
     return f"{model['name']:<28} v{model['version']} in {model['slot']:<8} {what:<24} {word}{beside}"
+
+
+def _unanswered(counts: Mapping[str, Any]) -> str:
+    """Return how many of the products in the queue were sent and wait for the ground's word.
+
+    >>> _unanswered({"sent_product": 3})
+    ', 3 of them sent and not confirmed'
+    """
+    return f", {counts['sent_product']} of them sent and not confirmed" if counts["sent_product"] else ""
 
 
 def _frames(counts: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ class Diary:
     last: SlotRecord | None = None
 
 
-def reasons_of(wired: Wired, diary: Diary, policy_doubt: str) -> list[str]:
+def reasons_of(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str) -> list[str]:
     """Return what keeps the daemon from its full work, the gravest first."""
     facts, world, fleet = wired.facts, wired.world, wired.fleet
     reasons = [
@@ -36,6 +36,7 @@ def reasons_of(wired: Wired, diary: Diary, policy_doubt: str) -> list[str]:
         "" if world.ahead is None else world.ahead.reason,
         policy_doubt,
         "the clock has jumped" if facts.jumped_slots else "",
+        aboard.ballast.doubt,
         wired.radio.fault,
         wired.feeder.fault,
         wired.pictures.fault,
@@ -49,7 +50,7 @@ def reasons_of(wired: Wired, diary: Diary, policy_doubt: str) -> list[str]:
 
 def bulletin(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str, *, stopping: bool) -> dict[str, Any]:
     """Return the status but for the times, as plain values for JSON."""
-    reasons = reasons_of(wired, diary, policy_doubt)
+    reasons = reasons_of(aboard, wired, diary, policy_doubt)
     ahead, readings, state = wired.world.ahead, wired.world.readings, wired.world.state
     product, byte = aboard.store.backlog()
     age_days = None if readings is None else wired.world.forecaster.age_days(readings.unix_s)

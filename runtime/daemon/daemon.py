@@ -16,7 +16,7 @@ from policies.errors import PolicyError
 from power_sim.errors import PowerSimError
 
 from ..engines import return_freed
-from ..errors import MissionError, SubsolarError
+from ..errors import MissionError, StoreError, SubsolarError
 from ..records import SlotRecord
 from .bulletin import Diary, bulletin
 from .clock import Clock
@@ -120,6 +120,8 @@ class Daemon:
         slot_s = self.wired.mission.scenario.orbit.slot_s
         began_s = self._clock.monotonic_s()
         self._deadline_s = began_s + slot_s * self.wired.mission.scenario.limits.busy_max_frac
+        if self._aboard.ballast.trim():
+            self.told("the disk is full: the room that was held back for this is given up")
         self.wired.facts.next_slot = self._aboard.next_slot()
         self.wired.fleet.begin_slot()
         try:
@@ -161,6 +163,8 @@ class Daemon:
         """Leave the slot as if it had not been: nothing of it was committed, so its tiles wait again."""
         self.diary.fault = str(error)
         self.diary.counts["failed_slot"] += 1
+        if isinstance(error, StoreError) and self._aboard.ballast.drop():
+            self.told("the store failed: the room that is held back for a full disk is given up")
         log.error("slot %d failed: %s", self.wired.facts.next_slot, error)
 
     def _wait(self) -> None:

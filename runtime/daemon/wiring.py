@@ -27,6 +27,7 @@ from ..models import Keyring, ModelSlots
 from ..slot_loop import NoPictures, RealPace, SlotLoop
 from ..store import ProductStore
 from ..tasks.change import REFERENCE
+from .ballast import Ballast
 from .blackbox import PROVEN, BlackBox
 from .clock import Clock
 from .facts import FlightFacts, Orders
@@ -105,6 +106,8 @@ class Aboard:
         self._wires = 0
         state = mission.state
         make_state(state)
+        self.ballast = Ballast(state / "ballast")
+        self.ballast.trim()
         self._lock = hold(state / "lock")
         self.store = ProductStore(state / "products.sqlite")
         self.file_log = TransactionLog(state / "cfdp.sqlite")
