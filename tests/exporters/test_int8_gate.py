@@ -57,7 +57,7 @@ def test_other_kinds_count_the_mean_change_of_a_tile() -> None:
     images = np.full((2, 3, 4, 4), 100.0, np.float32)
     assert damage(images, images + 1, "image") == pytest.approx(48.0)
     assert scale_of(images, "image") == pytest.approx(4800.0)
-    assert scale_of(BOXES, "boxes") == 1.0
+    assert scale_of(BOXES, "boxes") == 3.0
 
 
 def test_what_follows_a_choice_and_what_no_layer_follows_stays_in_float() -> None:
