@@ -24,7 +24,7 @@ def damage(source: Answers, answers: Answers, kind: str) -> float:
 
 
 def scale_of(answers: Answers, kind: str) -> float:
-    """What a relative bar of damage is multiplied by: the mean L1 of an answer, which of probabilities is 1; 3 for boxes.
+    """What a relative bar of damage is multiplied by: the mean L1 of an answer (of probabilities 1), and 3 for boxes.
 
     A box must find its like in place, class and score, so that a damage of 0.045 costs a detector half a point of AP.
     """
