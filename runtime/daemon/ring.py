@@ -8,25 +8,30 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import StoreError
+
+OLDER = ".1"
+"""What the name of the older of the two files ends with."""
 
 
 class JsonRing:
     """Appends to ``path``; once that holds half of ``limit_byte`` it becomes ``path.1`` and a new one begins.
 
-    ``header`` gives the first line of each file, so that either can be read without the other.
+    ``header`` gives the first line of each file, so that either can be read without the other. A process that dies
+    loses the line in hand at most, a turn what ``path.1`` held before: the newest half of ``limit_byte`` is kept.
     """
 
     def __init__(self, path: Path, limit_byte: int, header: Callable[[], Mapping[str, Any]] | None = None) -> None:
         self.path = path
-        self.older = path.with_name(path.name + ".1")
+        self.older = path.with_name(path.name + OLDER)
         self._half_byte = max(limit_byte // 2, 1)
         self._header = header
         self._fresh = True
         try:
             self._file = path.open("ab")
+            _drop_torn_line(path, self._file)
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}. Check the folder's owner.") from error
 
@@ -53,9 +58,18 @@ class JsonRing:
         self._file.close()
 
     def _turn(self) -> None:
-        self._file.close()
-        os.replace(self.path, self.older)
-        self._file = self.path.open("ab")
+        with suppress(FileNotFoundError):  # gone already where the disk refused the new file the last time
+            os.replace(self.path, self.older)
+        full, self._file = self._file, self.path.open("ab")
+        full.close()
+
+
+def _drop_torn_line(path: Path, file: BinaryIO) -> None:
+    """Cut off what a process that died has not written to its end, or the next line would be spoilt, too."""
+    whole = path.read_bytes().rfind(b"\n") + 1
+    if whole < file.tell():
+        file.truncate(whole)
+        file.seek(whole)
 
 
 class RingHandler(logging.Handler):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from power_sim.slot import IDLE, SlotState, Work
 from ..errors import MissionError
 from ..records import SlotRecord
 from .readings import Readings, Reckoned
-from .ring import read_lines
+from .ring import OLDER, read_lines
 from .world import Cautious, FlightWorld
 
 SCHEMA = 1
@@ -64,12 +65,14 @@ def mission_policy(scenario: Scenario, name: str, world: FlightWorld) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class TraceResult:
-    """What flying a trace again came to. ``differences``: one line each, at most 20."""
+    """What flying a trace again came to. ``differences`` and ``missing``: one line each, at most 20."""
 
     slots: int
     missions: int
     identical: int
     differences: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    """Slots that the flight has flown and the trace does not hold."""
 
     @property
     def complete(self) -> bool:
@@ -79,13 +82,14 @@ class TraceResult:
     def table(self) -> str:
         """Return the result for a person."""
         lines = [f"{self.identical} of {self.slots} slots decided as aboard, {self.missions} start(s)"]
-        return "\n".join([*lines, *self.differences])
+        return "\n".join([*lines, *self.missing, *self.differences])
 
 
 def fly_trace(path: Path) -> TraceResult:
     """Fly a recorded trace again and compare every decision. Raises ``MissionError`` for what is no trace."""
     slots = missions = identical = 0
     differences: list[str] = []
+    numbers: list[int] = []
     recorded = _Recorded()
     world: FlightWorld | None = None
     policy: Policy | None = None
@@ -105,10 +109,25 @@ def fly_trace(path: Path) -> TraceResult:
         slots += 1
         wrong = _again(world, policy, recorded, entry, path)
         identical += not wrong
+        numbers.append(entry["readings"]["slot"])
         differences += [f"slot {entry['readings']['slot']}: {text}" for text in wrong[: 20 - len(differences)]]
     if slots == 0:
         raise MissionError(f"{path} holds no slots. Give the trace of a flight that has flown at least one.")
-    return TraceResult(slots, missions, identical, tuple(differences))
+    return TraceResult(slots, missions, identical, tuple(differences), tuple(_missing(numbers, path))[:20])
+
+
+def _missing(numbers: Sequence[int], path: Path) -> Iterator[str]:
+    """Say which slots lie between those of a trace and before them, and why."""
+    if numbers[0] > 0:
+        older = path.with_name(path.name + OLDER)
+        where = f"fly {older.name}, too" if older.exists() else "the ring has turned over them"
+        yield f"slots 0 to {numbers[0] - 1} are not in {path.name}: {where}"
+    for before, now in pairwise(numbers):
+        if now <= before:
+            yield f"slot {before} is followed by slot {now}: the flight began anew"
+        elif now > before + 1:
+            which = f"slot {now - 1} is" if now == before + 2 else f"slots {before + 1} to {now - 1} are"
+            yield f"{which} missing: flown, but lost before the trace was written"
 
 
 @dataclass
@@ -163,7 +182,7 @@ def _readings(entry: Mapping[str, Any], path: Path) -> Readings:
         known = {item.name for item in fields(Readings)}
         table = {name: tuple(value) if name in _TUPLES else value for name, value in table.items() if name in known}
         readings = Readings(**table)
-        whole = all(isinstance(getattr(readings, name), dict) for name in _MAPPINGS)
+        whole = all(isinstance(getattr(readings, name), dict) for name in _MAPPINGS) and isinstance(readings.slot, int)
     except (KeyError, TypeError, ValueError) as error:
         raise MissionError(f"{path}: a slot's readings are not whole ({error}). The file was changed.") from error
     if not whole or not math.isfinite(readings.unix_s):
