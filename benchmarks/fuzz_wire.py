@@ -1,7 +1,8 @@
-"""Feeds bytes that nobody should send to everything that reads the link: `python benchmarks/fuzz_wire.py [CASES]`.
+"""Feeds bytes that nobody should send to everything that reads the link: ``fuzz_wire.py [CASES [SEED]]``.
 
-With ``atheris`` installed, `python benchmarks/fuzz_wire.py --atheris [SECONDS]` starts from one packet of each kind and is
-guided by coverage; without SECONDS it runs until stopped. Without it, well-formed packets and PDUs are damaged at random. Any exception but the refusal is a find, and is printed
+With ``atheris`` installed, `python benchmarks/fuzz_wire.py --atheris [SECONDS]` starts from one packet of each kind and
+is guided by coverage; without SECONDS it runs until stopped. Without it, well-formed packets and PDUs are damaged at
+random. Any exception but the refusal is a find, and is printed
 with the bytes that caused it. What is read here: packets, batches, answers, housekeeping, PDUs, and a whole station.
 """
 
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
             return guided(receiver, Path(folder) / "corpus", int(arguments[0]) if arguments else 0)
         cases = int(arguments[0]) if arguments else CASES
         outside = sorted(path for path in Path(folder).iterdir())
-        code = at_random(receiver, cases)
+        code = at_random(receiver, cases, int(arguments[1]) if len(arguments) > 1 else 0)
         receiver.commit()
         finish(Path(folder) / "ground", archive, receiver)  # what was accepted must also be shown
         assert sorted(path for path in Path(folder).iterdir()) == outside, "something was written outside its folder"
@@ -62,9 +63,9 @@ def main(arguments: list[str]) -> int:
         return code
 
 
-def at_random(receiver: Receiver, cases: int) -> int:
+def at_random(receiver: Receiver, cases: int, seed: int) -> int:
     """Damaged versions of good bytes, as many as asked for."""
-    rng = np.random.default_rng(int.from_bytes(b"wire", "big"))
+    rng = np.random.default_rng([int.from_bytes(b"wire", "big"), seed])
     seeds = good_bytes()
     reasons: Counter[str] = Counter()
     started_s = time.process_time()
@@ -81,7 +82,7 @@ def at_random(receiver: Receiver, cases: int) -> int:
 
 
 def guided(receiver: Receiver, corpus: Path, seconds: int) -> int:
-    """Let atheris look for the way, from good bytes; a find is printed and ends the process with another code than 0."""
+    """Let atheris look for the way, from good bytes; a find is printed and ends the process with an error code."""
     atheris = importlib.import_module("atheris")
     corpus.mkdir()
     for number, raw in enumerate(good_bytes()):
@@ -143,7 +144,7 @@ def good_bytes() -> list[bytes]:
         "ab" * 8, 3, "label", "Forest", 0.9, 1.0, Footprint(ring), 1.75e9, "frame", 0, 64, 64, "package", "cd" * 32
     )
     batch = encode_batch(7, 1, [product, product], prompt=True)
-    header = Header(TransactionId(1, 9), 2)
+    header, one_way = Header(TransactionId(1, 9), 2), Header(TransactionId(1, 10), 2, acknowledged=False)
     pdus = [
         Metadata(1000, "a", "b.bin", 3),
         FileData(0, bytes(100)),
@@ -157,6 +158,7 @@ def good_bytes() -> list[bytes]:
         encode_acknowledgement(Acknowledgement(7, 1, ((0, 3), (9, 2)))),
         encode_housekeeping(Housekeeping(3, 0.5, 20.0, 1, 2, 3, 4)),
         *(encode(header, pdu) for pdu in pdus),
+        *(encode(one_way, pdu) for pdu in pdus[:3]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""File transfer with guaranteed delivery (CCSDS 727.0-B-5, class 2) that goes on over passes and reboots."""
+"""File transfer (CCSDS 727.0-B-5): guaranteed, over passes and reboots, with class 2; sent once with class 1."""
 
 from .entity import BOARD_ID, GROUND_ID, CfdpEntity, FileReport
 from .log import TransactionLog

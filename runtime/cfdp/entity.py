@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from ..errors import LinkError
@@ -23,7 +23,7 @@ from .pdus import (
     encode,
 )
 from .receiver import Bounds, FileReceiver
-from .sender import FileSender, Phase, Timing
+from .sender import ENDED, FileSender, Phase, Timing
 
 MAX_OPEN = 64
 BOARD_ID, GROUND_ID = 1, 2
@@ -40,11 +40,13 @@ class FileReport:
     received: bool
     """False for a file that was sent."""
     verdict: Condition
+    confirmed: bool = True
+    """False for a file that was sent with class 1: nobody says whether it has arrived."""
 
     @property
     def good(self) -> bool:
-        """The file is whole at its destination."""
-        return self.verdict is Condition.NONE
+        """The file is whole at its destination, as far as anybody can know here."""
+        return self.verdict is Condition.NONE and self.confirmed
 
 
 class CfdpEntity:
@@ -76,16 +78,28 @@ class CfdpEntity:
         for row in log.senders():
             self._restore_sender(row)
 
-    def send(self, path: Path, dest_name: str, destination: int, *, value: float = 0.0) -> TransactionId:
-        """Start to send a file; those of most ``value`` per byte go first. Raises LinkError and StoreError."""
+    def send(
+        self, path: Path, dest_name: str, destination: int, *, value: float = 0.0, acknowledged: bool = True
+    ) -> TransactionId:
+        """Start to send a file; those of most ``value`` per byte go first. Raises LinkError and StoreError.
+
+        Not ``acknowledged`` is class 1, for a link without a way back: it is sent once, and its end says only that.
+        """
         if safe_relative(dest_name) is None:
             raise LinkError(f"{dest_name!r} is no name for a file at the other side. Use plain relative names.")
         source = FileSource(path)
         rank = value / max(1, source.size_byte)
         number = self._log.add_sender(
-            destination, str(path.absolute()), dest_name, source.size_byte, source.checksum, rank
+            destination,
+            str(path.absolute()),
+            dest_name,
+            source.size_byte,
+            source.checksum,
+            rank,
+            acknowledged=acknowledged,
         )
         row = SenderRow(number, destination, str(path), dest_name, source.size_byte, source.checksum, rank, "active", 0)
+        row = replace(row, acknowledged=int(acknowledged))
         return self._add_sender(row, source, resumed=False)
 
     def insert(self, raw: bytes, now_s: float) -> None:
@@ -116,8 +130,10 @@ class CfdpEntity:
         """Let time pass for all transfers."""
         for sender, _ in list(self._senders.values()):
             sender.tick(now_s)
-        for receiver, _ in self._receivers.values():
+        for receiver, sink in self._receivers.values():
+            before = receiver.phase
             receiver.tick(now_s)
+            self._note_end(receiver, sink, before)
 
     @property
     def waiting(self) -> bool:
@@ -141,7 +157,7 @@ class CfdpEntity:
     def ask_progress(self) -> None:
         """Let the sender that is on the move ask whether its receiver keeps up."""
         for sender, _ in self._by_rank():
-            if sender.phase is Phase.ACTIVE and sender.left_byte:
+            if sender.phase is Phase.ACTIVE and sender.left_byte and sender.header.acknowledged:
                 sender.ask_progress()
                 return
 
@@ -160,6 +176,14 @@ class CfdpEntity:
         if name in self._senders:
             _, row = self._senders.pop(name)
             self._log.close_sender(row.sequence, Phase.FAILED.value, Condition.CANCELLED)
+
+    def unacknowledge(self) -> None:
+        """Send what is open with class 1, from its beginning: no way back is left. Raises StoreError."""
+        rows = [row for row in self.outgoing() if row.acknowledged]
+        if rows:
+            self._log.unacknowledge()
+        for row in rows:
+            self._restore_sender(replace(row, acknowledged=0))
 
     def cancel(self, name: TransactionId) -> None:
         """Give a sender's file up. Unknown transactions are ignored."""
@@ -223,13 +247,17 @@ class CfdpEntity:
         before, phase = receiver.held.total_byte, receiver.phase
         receiver.insert(pdu, now_s)
         self._unsaved_byte += receiver.held.total_byte - before
-        if receiver.verdict is not None and receiver.phase is Phase.ACTIVE:
-            self._save_verdict(receiver, sink)
-        elif receiver.phase is not phase and receiver.phase in (Phase.DONE, Phase.FAILED):
-            self._log.save_receivers([(header.transaction, list(astuple(receiver.header)), receiver.state())])
-            sink.close()
+        self._note_end(receiver, sink, phase)
         if self._unsaved_byte >= CHECKPOINT_BYTE:
             self.checkpoint()
+
+    def _note_end(self, receiver: FileReceiver, sink: FileSink, before: Phase) -> None:
+        """Keep a verdict, and the end of a transfer that stood at ``before``."""
+        if receiver.verdict is not None and before not in ENDED:
+            self._save_verdict(receiver, sink)
+        if receiver.phase in ENDED and before not in ENDED:
+            self._log.save_receivers([(receiver.header.transaction, list(astuple(receiver.header)), receiver.state())])
+            sink.close()
 
     def _save_verdict(self, receiver: FileReceiver, sink: FileSink) -> None:
         """Before anything is said about the end, it is durable; and it is reported once."""
@@ -270,7 +298,11 @@ class CfdpEntity:
         if leaving:
             self.checkpoint()
         for name in leaving:
-            self._receivers.pop(name)[1].close()
+            receiver, sink = self._receivers.pop(name)
+            before = receiver.phase
+            receiver.give_up()
+            self._note_end(receiver, sink, before)
+            sink.close()
         if len(self._receivers) >= MAX_OPEN:
             raise MalformedError("busy", f"{MAX_OPEN} transfers are open")
 
@@ -292,6 +324,7 @@ class CfdpEntity:
         try:
             source = FileSource(Path(row.path))
         except LinkError:
+            self._senders.pop(TransactionId(self.local_id, row.sequence), None)
             self._log.close_sender(row.sequence, Phase.FAILED.value, Condition.FILESTORE_REJECTION)
             self.reports.append(self._sent_report(row, Condition.FILESTORE_REJECTION))
             return
@@ -301,20 +334,22 @@ class CfdpEntity:
 
     def _add_sender(self, row: SenderRow, source: FileSource, *, resumed: bool) -> TransactionId:
         name = TransactionId(self.local_id, row.sequence)
-        header = Header(name, row.destination, large=source.size_byte >= 1 << 32, crc=self._crc)
+        large, acknowledged = source.size_byte >= 1 << 32, bool(row.acknowledged)
+        header = Header(name, row.destination, large=large, crc=self._crc, acknowledged=acknowledged)
         names = (Path(row.path).name[:100], row.dest_name)
         self._senders[name] = (FileSender(header, source, names, self._timing, resumed=resumed), row)
         return name
 
     def _close_ended(self, name: TransactionId) -> None:
         sender, row = self._senders[name]
-        if sender.phase in (Phase.DONE, Phase.FAILED):
+        if sender.phase in ENDED:
             self._log.close_sender(row.sequence, sender.phase.value, sender.verdict)
             self.reports.append(self._sent_report(row, sender.verdict))
             del self._senders[name]
 
     def _sent_report(self, row: SenderRow, verdict: Condition) -> FileReport:
-        return FileReport(TransactionId(self.local_id, row.sequence), row.dest_name, False, verdict)
+        name = TransactionId(self.local_id, row.sequence)
+        return FileReport(name, row.dest_name, False, verdict, confirmed=bool(row.acknowledged))
 
 
 def _from(sender: FileSender, room_byte: int, now_s: float) -> bytes | None:

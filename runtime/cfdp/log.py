@@ -27,6 +27,9 @@ CREATE TABLE receivers (
     PRIMARY KEY (source, sequence)
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE senders ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 1 CHECK (acknowledged IN (0, 1));
+""",
 )
 
 
@@ -43,6 +46,8 @@ class SenderRow:
     rank: float
     phase: str
     verdict: int
+    acknowledged: int = 1
+    """0 for class 1."""
 
 
 class TransactionLog:
@@ -61,14 +66,22 @@ class TransactionLog:
                 self._db.execute("INSERT INTO sqlite_sequence VALUES ('senders', ?)", (before,))
 
     def add_sender(
-        self, destination: int, path: str, dest_name: str, size_byte: int, checksum: int, rank: float
+        self,
+        destination: int,
+        path: str,
+        dest_name: str,
+        size_byte: int,
+        checksum: int,
+        rank: float,
+        *,
+        acknowledged: bool = True,
     ) -> int:
         """Note a new file durably; return its transaction number, which is never used twice."""
         with transaction(self.path, self._db, "cfdp.log.before_fsync", "cfdp.log.after_fsync"):
-            row = (destination, path, dest_name, size_byte, checksum, rank)
+            row = (destination, path, dest_name, size_byte, checksum, rank, acknowledged)
             number = self._db.execute(
-                "INSERT INTO senders (destination, path, dest_name, size_byte, checksum, rank, phase, verdict) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'active', 0)",
+                "INSERT INTO senders (destination, path, dest_name, size_byte, checksum, rank, acknowledged, phase, "
+                "verdict) VALUES (?, ?, ?, ?, ?, ?, ?, 'active', 0)",
                 row,
             ).lastrowid
         assert number is not None
@@ -81,6 +94,11 @@ class TransactionLog:
             self._db.execute(
                 "DELETE FROM senders WHERE phase != 'active' AND sequence <= ?", (sequence - KEPT_FINISHED,)
             )
+
+    def unacknowledge(self) -> None:
+        """Make all open senders class 1."""
+        with transaction(self.path, self._db, "cfdp.log.before_fsync", "cfdp.log.after_fsync"):
+            self._db.execute("UPDATE senders SET acknowledged = 0 WHERE phase = 'active'")
 
     def senders(self, *, active: bool = True) -> tuple[SenderRow, ...]:
         """Senders in the order of their numbers."""

@@ -79,6 +79,8 @@ class Header:
     large: bool = False
     """Offsets of 64 bits, for files from 4 GiB on."""
     crc: bool = False
+    acknowledged: bool = True
+    """Class 2. False is class 1: nothing comes back, and what is lost is lost."""
 
     @property
     def data_overhead_byte(self) -> int:
@@ -94,6 +96,8 @@ class Metadata:
     source_name: str
     dest_name: str
     checksum_type: int
+    closure: bool = True
+    """The receiver has to say how it ended; in class 2 it does in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +191,6 @@ def _decode(raw: bytes) -> tuple[Header, Pdu]:
     common.verify_length_and_checksum(raw)
     if common.packet_len != len(raw):
         raise MalformedError("length", f"header says {common.packet_len} bytes, {len(raw)} came")
-    if common.transmission_mode != TransmissionMode.ACKNOWLEDGED:
-        raise MalformedError("mode", "unacknowledged transfers are not served")
     header = Header(
         TransactionId(common.source_entity_id.value, common.transaction_seq_num.value),
         common.dest_entity_id.value,
@@ -196,6 +198,7 @@ def _decode(raw: bytes) -> tuple[Header, Pdu]:
         common.transaction_seq_num.byte_len,
         common.file_flag == LargeFileFlag.LARGE,
         common.crc_flag == CrcFlag.WITH_CRC,
+        common.transmission_mode == TransmissionMode.ACKNOWLEDGED,
     )
     if max(header.transaction.source, header.transaction.sequence, header.destination) > MAX_NUMBER:
         raise MalformedError("number", "an entity or transaction beyond 63 bits")
@@ -211,7 +214,7 @@ def _read_directive(raw: bytes, code: int) -> Pdu:
     if code == DirectiveType.METADATA_PDU:
         metadata = MetadataPdu.unpack(raw)
         names = metadata.source_file_name or "", metadata.dest_file_name or ""
-        return Metadata(metadata.file_size or 0, *names, int(metadata.checksum_type))
+        return Metadata(metadata.file_size or 0, *names, int(metadata.checksum_type), metadata.closure_requested)
     if code == DirectiveType.EOF_PDU:
         eof = EofPdu.unpack(raw)
         condition = int(eof.condition_code) >> 4  # as it comes from spacepackets 0.32
@@ -242,7 +245,7 @@ def _directive(
 ) -> MetadataPdu | EofPdu | NakPdu | AckPdu | FinishedPdu | PromptPdu | KeepAlivePdu:
     if isinstance(pdu, Metadata):
         kind = ChecksumType(pdu.checksum_type)
-        return MetadataPdu(config, MetadataParams(True, kind, pdu.size_byte, pdu.source_name, pdu.dest_name))
+        return MetadataPdu(config, MetadataParams(pdu.closure, kind, pdu.size_byte, pdu.source_name, pdu.dest_name))
     if isinstance(pdu, Eof):
         return EofPdu(config, pdu.checksum, pdu.size_byte, condition_code=_code(pdu.condition))
     if isinstance(pdu, Nak):
@@ -270,7 +273,7 @@ def _config(header: Header) -> PduConfig:
         source_entity_id=ByteFieldGenerator.from_int(header.id_byte, header.transaction.source),
         dest_entity_id=ByteFieldGenerator.from_int(header.id_byte, header.destination),
         transaction_seq_num=ByteFieldGenerator.from_int(header.sequence_byte, header.transaction.sequence),
-        trans_mode=TransmissionMode.ACKNOWLEDGED,
+        trans_mode=TransmissionMode.ACKNOWLEDGED if header.acknowledged else TransmissionMode.UNACKNOWLEDGED,
         file_flag=LargeFileFlag.LARGE if header.large else LargeFileFlag.NORMAL,
         crc_flag=CrcFlag.WITH_CRC if header.crc else CrcFlag.NO_CRC,
         direction=Direction.TOWARDS_RECEIVER,

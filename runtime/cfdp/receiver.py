@@ -1,4 +1,8 @@
-"""The receiving side of one CFDP class 2 transaction. Writes through a sink; knows no clock and no link."""
+"""The receiving side of one CFDP transaction, class 2 or 1. Writes through a sink; knows no clock and no link.
+
+In class 1 nothing is asked for: what is still missing some time after the EOF fails the transfer (4.6.3.3: the check
+limit), and nothing is answered unless the sender wants to know the end.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from .pdus import (
     encode,
 )
 from .segments import SegmentSet
-from .sender import Phase, Timing
+from .sender import ENDED, Phase, Timing
 from .timer import Timer
 
 
@@ -93,6 +97,7 @@ class FileReceiver:
                 self.metadata.source_name,
                 self.metadata.dest_name,
                 self.metadata.checksum_type,
+                self.metadata.closure,
             ],
             "eof": None if self._eof is None else [self._eof.condition, self._eof.checksum, self._eof.size_byte],
             "verdict": None
@@ -126,7 +131,7 @@ class FileReceiver:
         if self.phase is Phase.SUSPENDED:
             self.resume()
         self._activity.start(now_s)
-        if self.phase in (Phase.DONE, Phase.FAILED):
+        if self.phase in ENDED:
             self._repeat_verdict(pdu)
         elif self.verdict is not None:
             self._after_verdict(pdu, now_s)
@@ -164,7 +169,10 @@ class FileReceiver:
         else:
             if self._nak_timer.due_s is None:
                 self._nak_timer.start(now_s)
-            if self._nak_timer.ran_out(now_s):
+            if not self.header.acknowledged:
+                if self._nak_timer.ran_out(now_s) and self._nak_timer.exhausted:
+                    self._fail(Condition.CHECK_LIMIT)
+            elif self._nak_timer.ran_out(now_s):
                 self._repeat(self._nak_timer, self._missing(self._known_size_byte()), "what is missing does not come")
 
     def suspend(self, why: str) -> None:
@@ -174,6 +182,11 @@ class FileReceiver:
             self.why_suspended = why
             for timer in (self._activity, self._nak_timer, self._finished_timer):
                 timer.stop()
+
+    def give_up(self) -> None:
+        """Fail a class 1 transfer of which nothing comes any more; class 2 goes on whenever something does."""
+        if not self.header.acknowledged and self.verdict is None:
+            self._fail(Condition.INACTIVITY)
 
     def resume(self) -> None:
         """Go on."""
@@ -204,7 +217,7 @@ class FileReceiver:
                 self._nak_timer.start(now_s)
 
     def _take_eof(self, pdu: Eof, now_s: float) -> None:
-        self._due.append(Ack(True, pdu.condition, ACTIVE))
+        self._reply(Ack(True, pdu.condition, ACTIVE))
         if pdu.condition is not Condition.NONE:
             readable = pdu.condition is not Condition.INVALID_STRUCTURE  # spacepackets cannot read that in a Finished
             self._fail(pdu.condition if readable else Condition.CANCELLED)
@@ -214,14 +227,14 @@ class FileReceiver:
             return
         self._eof = pdu
         if not self.complete:
-            self._due.extend(self._missing(pdu.size_byte))
+            self._reply(*self._missing(pdu.size_byte))
             self._nak_timer.start(now_s)
 
     def _answer(self, prompt: Prompt) -> None:
         if prompt.keep_alive:
-            self._due.append(KeepAlive(self.held.end))
+            self._reply(KeepAlive(self.held.end))
         elif not self.complete:
-            self._due.extend(self._missing(self._known_size_byte() if self._eof else self.held.end))
+            self._reply(*self._missing(self._known_size_byte() if self._eof else self.held.end))
 
     def _missing(self, end: int) -> list[Pdu]:
         """NAKs for everything missing up to ``end``, each within the longest PDU allowed."""
@@ -242,15 +255,24 @@ class FileReceiver:
         if kind != NULL and self._sink.checksum(kind, size_byte, self.metadata.dest_name) != self._eof.checksum:
             self._fail(Condition.CHECKSUM_FAILURE)
         elif self._sink.keep(self.metadata.dest_name, size_byte):
-            self.verdict = Finished(Condition.NONE, True, True)
-            self._due.append(self.verdict)
+            self._end(Finished(Condition.NONE, True, True))
         else:
             self._fail(Condition.FILESTORE_REJECTION)
 
     def _fail(self, condition: Condition) -> None:
         self._sink.discard()
-        self.verdict = Finished(condition, False, False)
-        self._due.append(self.verdict)
+        self._end(Finished(condition, False, False))
+
+    def _end(self, verdict: Finished) -> None:
+        self.verdict = verdict
+        if self.header.acknowledged or (self.metadata is not None and self.metadata.closure):
+            self._due.append(verdict)
+        if not self.header.acknowledged:
+            self.phase = Phase.DONE if verdict.complete else Phase.FAILED
+
+    def _reply(self, *pdus: Pdu) -> None:
+        if self.header.acknowledged:
+            self._due.extend(pdus)
 
     def _after_verdict(self, pdu: Pdu, now_s: float) -> None:
         """Wait for the acknowledgement of the verdict, and repeat it where the sender seems not to have it."""
@@ -267,9 +289,9 @@ class FileReceiver:
     def _repeat_verdict(self, pdu: Pdu) -> None:
         """The transaction is over; a sender that does not know it is told again."""
         if isinstance(pdu, Eof):
-            self._due.append(Ack(True, pdu.condition, TERMINATED))
+            self._reply(Ack(True, pdu.condition, TERMINATED))
         if isinstance(pdu, (Eof, Prompt)) and self.verdict is not None:
-            self._due.append(self.verdict)
+            self._reply(self.verdict)
 
     def _repeat(self, timer: Timer, pdus: list[Pdu], why: str) -> None:
         if timer.exhausted:

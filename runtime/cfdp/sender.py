@@ -1,7 +1,8 @@
-"""The sending side of one CFDP class 2 transaction. No input, no output, no clock: bytes and times are handed in.
+"""The sending side of one CFDP transaction, class 2 or 1. No input, no output, no clock: bytes and times are handed in.
 
 What it keeps from pass to pass is little: after a gap it sends the EOF first, the receiver answers with all that it
 lacks, and only that goes out. So it needs no record of what has arrived, and a reboot costs one round trip.
+Class 1 sends everything once, begins anew after a reboot, and never learns what has arrived.
 """
 
 from __future__ import annotations
@@ -70,8 +71,13 @@ class Phase(Enum):
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    SENT = "sent"
+    """Class 1: all of it has gone out, and nobody will say whether it has arrived."""
     DONE = "done"
     FAILED = "failed"
+
+
+ENDED = frozenset({Phase.SENT, Phase.DONE, Phase.FAILED})
 
 
 class FileSender:
@@ -80,6 +86,7 @@ class FileSender:
     def __init__(
         self, header: Header, source: Source, names: tuple[str, str], timing: Timing, *, resumed: bool = False
     ) -> None:
+        resumed = resumed and header.acknowledged
         self.header = header
         self.phase = Phase.ACTIVE
         self.verdict = Condition.NONE
@@ -124,7 +131,7 @@ class FileSender:
 
     def insert(self, pdu: Pdu, now_s: float) -> None:
         """Take what the receiver says."""
-        if self.phase in (Phase.DONE, Phase.FAILED) and not isinstance(pdu, Finished):
+        if not self.header.acknowledged or (self.phase in ENDED and not isinstance(pdu, Finished)):
             return
         if self.phase is Phase.SUSPENDED and not isinstance(pdu, Finished):
             self.resume(now_s, ask=False)
@@ -196,7 +203,7 @@ class FileSender:
         if self.phase is not Phase.ACTIVE:
             return None
         if self._metadata_due:
-            return Metadata(self._source.size_byte, *self._names, CRC_32)
+            return Metadata(self._source.size_byte, *self._names, CRC_32, closure=self.header.acknowledged)
         if self._progress_due:
             return Prompt(keep_alive=True)
         room_byte -= self.header.data_overhead_byte
@@ -220,6 +227,9 @@ class FileSender:
         elif isinstance(pdu, Eof):
             self._eof_due, self._eof_sent, self._prompt_due = False, True, False
             self._repairing = False
+            if not self.header.acknowledged:
+                self._leave()
+                return
         elif isinstance(pdu, Prompt):
             self._prompt_due = self._prompt_due and pdu.keep_alive
             self._progress_due = False
@@ -239,6 +249,12 @@ class FileSender:
         if not good and self.verdict is Condition.NONE:
             self.verdict = Condition.CHECKSUM_FAILURE
         self._finished = None
+        self._timer.stop()
+
+    def _leave(self) -> None:
+        """The end of class 1, whatever has arrived."""
+        self.phase = Phase.FAILED if self._cancelled else Phase.SENT
+        self.verdict = self._cancelled
         self._timer.stop()
 
     def _request(self, nak: Nak) -> None:

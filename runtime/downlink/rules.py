@@ -40,6 +40,10 @@ class Rules:
     """What a small picture adds to a product, as a share of its value."""
     tile_share: float = 0.05
     """What the full picture adds to that."""
+    one_way: bool = False
+    """No answer ever comes: none is waited for, and files go with CFDP class 1, each once."""
+    repeats: int = 3
+    """On a one-way link: so often each product goes down, in as many passes."""
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Rules:
@@ -54,7 +58,11 @@ class Rules:
             values["quota_product"] = _quota(values["quota_product"])
         if "pictures_per_slot" in values:
             values["pictures_per_slot"] = _count("pictures_per_slot", values["pictures_per_slot"])
-        for name in known & values.keys() - {"classes", "quota_product", "pictures_per_slot"}:
+        if "repeats" in values:
+            values["repeats"] = _count("repeats", values["repeats"])
+        if not isinstance(values.get("one_way", False), bool):
+            raise MissionError(f"[downlink] one_way is {values['one_way']!r}. Give true or false.")
+        for name in known & values.keys() - {"classes", "quota_product", "pictures_per_slot", "one_way", "repeats"}:
             values[name] = _number(name, values[name])
         return cls(**values).checked()
 
@@ -66,6 +74,8 @@ class Rules:
                 "[downlink] minimum_score, label_share, chip_share and tile_share are fractions: give 0 to 1, "
                 "and label_share more than 0."
             )
+        if self.repeats < 1:
+            raise MissionError("[downlink] repeats is 0, so nothing would go down. Give 1 or more.")
         box_fits = -180 <= self.west_deg < self.east_deg <= 180 and -90 <= self.south_deg < self.north_deg <= 90
         if not box_fits:
             raise MissionError("[downlink] the box is empty or leaves the Earth. Give west < east and south < north.")

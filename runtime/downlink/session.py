@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..cfdp import CfdpEntity, FileReport
+from ..cfdp import CfdpEntity, Condition, FileReport
 from ..faults import fault
 from ..store.products import ProductStore, Transfer
 from ..wire.codec import MalformedError
@@ -51,6 +51,8 @@ class PassReport:
     file_byte: int = 0
     """Of ``sent_byte``, what files took."""
     delivered_file: int = 0
+    sent_file: int = 0
+    """Files that have gone out on a one-way link: whether they have arrived nobody says."""
     files: tuple[FileReport, ...] = ()
     """Transfers that ended in this pass."""
 
@@ -115,9 +117,10 @@ class DownlinkSession:
         self._rules_text = ""
         if budget_byte > PROMPT_BYTE:
             self._time_unix_s = self._newest_unix_s() if unix_s is None else unix_s
-            delivered += self._drain()
+            one_way = self._rules.one_way
+            delivered += 0 if one_way else self._drain()
             self._send_housekeeping(slot)
-            delivered += self._settle_earlier()
+            delivered += 0 if one_way else self._settle_earlier()
             for _ in range(MAX_ROUNDS):
                 ids, arrived, silent = self._round(slot)
                 if self._completing:
@@ -126,7 +129,7 @@ class DownlinkSession:
                     repeated += len(sent.intersection(ids))
                     sent.update(ids)
                 delivered += arrived
-                if silent or not ids:
+                if silent or one_way or not ids:
                     break
         report = self._report(slot, budget_byte, len(sent), delivered, repeated, len(outlines), silent=silent)
         if self._files is None or silent or budget_byte <= PROMPT_BYTE:
@@ -137,6 +140,8 @@ class DownlinkSession:
         """Spend what products have left over on files; what is missing of one goes on in the next pass."""
         start_byte, in_window, unanswered = self._left_byte, 0, 0
         files.resume(self._clock())
+        if self._rules.one_way:
+            files.unacknowledge()
         while unanswered <= self._pacing.prompts:
             room_byte = min(self._pacing.file_packet_byte, self._left_byte) - OVERHEAD_BYTE
             raw = files.take(room_byte, self._clock())
@@ -147,7 +152,7 @@ class DownlinkSession:
                 if in_window == self._pacing.window_packet:
                     files.ask_progress()
                 answer = self._file_answer(files, asked=in_window == 0)
-            elif files.waiting:
+            elif files.waiting and not self._rules.one_way:
                 answer = self._link.receive(self._pacing.answer_s)
                 unanswered = 0 if answer is not None else unanswered + 1
                 files.tick(self._clock())
@@ -158,16 +163,24 @@ class DownlinkSession:
         files.suspend("the pass is over")
         ended = tuple(files.reports)
         delivered = sum(one.good and not one.received for one in ended)
+        sent = sum(not one.confirmed and one.verdict is Condition.NONE for one in ended)
         files.reports.clear()
         file_byte = start_byte - self._left_byte
         text = f"{report.text}; {file_byte} bytes of files, {delivered} complete, {files.open_files} under way"
-        sent_byte = report.sent_byte + file_byte
         return replace(
-            report, sent_byte=sent_byte, file_byte=file_byte, delivered_file=delivered, files=ended, text=text
+            report,
+            sent_byte=report.sent_byte + file_byte,
+            file_byte=file_byte,
+            delivered_file=delivered,
+            sent_file=sent,
+            files=ended,
+            text=f"{text}, {sent} sent and not confirmed" if sent else text,
         )
 
     def _file_answer(self, files: CfdpEntity, *, asked: bool) -> bytes | None:
         """What the ground says of files: waited for after a question, else only taken where it is there."""
+        if self._rules.one_way:
+            return None
         if asked or (self._pacing.lockstep and files.waiting):
             return self._link.receive(self._pacing.answer_s)
         return None if self._pacing.lockstep else self._link.receive(0.0)
@@ -177,7 +190,8 @@ class DownlinkSession:
         transfer = self._store.next_transfer()
         downlink = Downlink(packet_byte=self._pacing.packet_byte)
         candidates = min(CANDIDATES, self._left_byte // SMALLEST_BYTE + 1)
-        pending = self._store.pending(candidates if self._rules == Rules() else CANDIDATES)
+        repeats = self._rules.repeats if self._rules.one_way else None
+        pending = self._store.pending(candidates if self._rules == Rules() else CANDIDATES, sent_below=repeats)
         choice = choose(self._rules, pending, self._left_byte, self._sent_labels)
         self._rules_text = choice.text if not self._sent_labels else self._rules_text
         downlink.offer(choice.products, ordered=True)
@@ -202,7 +216,8 @@ class DownlinkSession:
         arrived = 0
         if answer is not None:
             arrived = self._store.mark_acknowledged(transfer, answer.ranges, complete=True)
-        return tuple(name for batch in batches for name in batch), arrived, answer is None
+        silent = answer is None and not self._rules.one_way
+        return tuple(name for batch in batches for name in batch), arrived, silent
 
     def _send_windows(self, transfer: int, loads: Sequence[Load], sequence: int) -> Acknowledgement | None:
         """Send ``loads``, pausing for an answer after each window; return the answer to the last one.
@@ -215,6 +230,7 @@ class DownlinkSession:
             in_window += load.packet
             is_last = load is loads[-1]
             asks = is_last or (in_window >= self._pacing.window_packet and not silent)
+            asks = asks and not self._rules.one_way
             for packet in self._packets(prompted(load.payload) if asks else load.payload, sequence):
                 self._send(packet)
             sequence += load.packet

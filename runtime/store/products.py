@@ -129,15 +129,17 @@ class ProductStore:
             if done.rowcount != 1:
                 raise StoreError(f"Slot {record.slot} is not in {self.path}. Commit it before you amend it.")
 
-    def pending(self, limit: int) -> tuple[Product, ...]:
+    def pending(self, limit: int, *, sent_below: int | None = None) -> tuple[Product, ...]:
         """At most ``limit`` products that are not delivered, the highest value per byte first.
 
         A product that was sent without any answer counts less with each attempt, so that a silent link is not
-        filled with the same few products again and again.
+        filled with the same few products again and again. ``sent_below``: only those sent less often than that.
         """
         rows = self._read(
-            f"SELECT {PRODUCT_COLUMNS} FROM products WHERE state != 'delivered' ORDER BY rank DESC, product_id LIMIT ?",
+            f"SELECT {PRODUCT_COLUMNS} FROM products WHERE state != 'delivered' AND (?2 IS NULL OR attempts < ?2) "
+            "ORDER BY rank DESC, product_id LIMIT ?1",
             limit,
+            sent_below,
         )
         return tuple(product_from_row(row) for row in rows)
 

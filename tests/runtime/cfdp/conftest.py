@@ -51,10 +51,10 @@ class World:
         for entity in (self.board, self.ground):
             abandon(entity)
 
-    def offer(self, content: bytes, name: str = "file.bin", value: float = 1.0) -> Path:
+    def offer(self, content: bytes, name: str = "file.bin", value: float = 1.0, *, acknowledged: bool = True) -> Path:
         path = self.folder / "board" / f"outbox-{name.replace('/', '-')}"
         path.write_bytes(content)
-        self.board.send(path, name, GROUND, value=value)
+        self.board.send(path, name, GROUND, value=value, acknowledged=acknowledged)
         return self.folder / "ground" / "files" / name
 
     def run(self, budget_byte: int = 1 << 62, *, until_s: float = 600.0) -> None:

@@ -169,3 +169,48 @@ def test_their_sender_and_our_receiver(ours: CfdpEntity, tmp_path: Path, loss_fr
     assert (tmp_path / "in" / "got.bin").read_bytes() == expected
     assert user.finished[0].condition_code == 0
     assert [report.good for report in ours.reports] == [True]
+
+
+@pytest.mark.parametrize("size_byte", [1, 50_000])
+def test_our_class_1_sender_and_their_receiver(ours: CfdpEntity, tmp_path: Path, size_byte: int) -> None:
+    expected = np.random.default_rng(3).bytes(size_byte)
+    source = tmp_path / "source.bin"
+    source.write_bytes(expected)
+    user = User()
+    receiver = peer(DestHandler, user)
+    target = tmp_path / "theirs.bin"
+    ours.send(source, "placeholder", THEIRS, acknowledged=False)
+    next(iter(ours._senders.values()))[0]._names = ("source.bin", str(target))
+    said: list[bytes] = []
+    while (raw := ours.take(1000, time.monotonic())) is not None:
+        said += feed(receiver, raw)
+    said += feed(receiver, None)
+    assert target.read_bytes() == expected
+    assert user.finished[0].condition_code == 0
+    assert said == []
+    assert [(report.verdict, report.confirmed) for report in ours.reports] == [(0, False)]
+
+
+@pytest.mark.parametrize("closure", [False, True])
+@pytest.mark.parametrize("size_byte", [1, 50_000])
+def test_their_class_1_sender_and_our_receiver(ours: CfdpEntity, tmp_path: Path, size_byte: int, closure: bool) -> None:
+    expected = np.random.default_rng(4).bytes(size_byte)
+    source = tmp_path / "source.bin"
+    source.write_bytes(expected)
+    sender = peer(SourceHandler, User(), SeqCountProvider(16))
+    unacknowledged = TransmissionMode.UNACKNOWLEDGED
+    sender.put_request(
+        PutRequest(ByteFieldU8(OURS), source, Path("got.bin"), unacknowledged, closure_requested=closure)
+    )
+    answers: list[bytes] = []
+    for _ in range(1000):
+        for raw in feed(sender, None):
+            ours.insert(raw, time.monotonic())
+        while (answer := ours.take(1000, time.monotonic())) is not None:
+            answers.append(answer)
+            feed(sender, answer)
+        if sender.state == CfdpState.IDLE:
+            break
+    assert (tmp_path / "in" / "got.bin").read_bytes() == expected
+    assert [report.good for report in ours.reports] == [True]
+    assert len(answers) == int(closure)
