@@ -34,6 +34,11 @@ while True:
 """
 
 
+def fill(ring: JsonRing) -> None:
+    for number in range(6, 20):
+        ring.append({"n": number})
+
+
 def held(path: Path) -> list[int]:
     """The numbers of both files, oldest first; each file must begin with its header."""
     numbers = []
@@ -103,8 +108,7 @@ def test_r03_a_ring_whose_turn_the_disk_refuses_goes_on_once_it_can(tmp_path: Pa
     older.mkdir()  # nothing can be renamed to this
     (older / "in-the-way").touch()
     with pytest.raises(StoreError, match="older lines are kept"):
-        for number in range(6, 20):
-            ring.append({"n": number})
+        fill(ring)
     shutil.rmtree(older)
     ring.append({"n": 20})
     ring.close()
@@ -113,8 +117,10 @@ def test_r03_a_ring_whose_turn_the_disk_refuses_goes_on_once_it_can(tmp_path: Pa
 
 def test_a_trace_says_which_slots_it_lacks_and_flies_the_rest_alike(make_craft: Callable[..., Any]) -> None:
     craft = make_craft("[reports]\ntrace_byte = 65536\n")
-    craft.fly(80)
     state = craft.folder / "state"
+    craft.fly(20)
+    line_byte = (state / "trace.jsonl").stat().st_size // 20
+    craft.fly(65536 // line_byte)  # two turns
     newer, older = fly_trace(state / "trace.jsonl"), fly_trace(state / "trace.jsonl.1")
     assert newer.complete
     assert older.complete
