@@ -241,6 +241,8 @@ def _driver(file: Path) -> str:
     for magic, driver in _DRIVERS.items():
         if start.startswith(magic):
             return driver
+    if not start:
+        raise FrameError(f"{file} is empty. Fetch it again.")
     raise FrameError(
         f"{file} is no GeoTIFF, PNG, JPEG, JPEG 2000 or ENVI image (it starts with {start[:4]!r}). "
         "Convert it to GeoTIFF."
@@ -363,6 +365,6 @@ def _captured_unix_s(dataset: Any) -> float | None:
 
 def _broken(frame_id: str, box: Box, error: BaseException) -> str:
     return (
-        f"{frame_id} cannot be read at row {box.row_px}, column {box.col_px}: {one_line(error)}. "
+        f"{frame_id} cannot be read at row {box.row_px}, column {box.col_px}: {one_line(error).rstrip('.')}. "
         "The file is damaged or cut short: fetch it again."
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from ..errors import MissionError
+from ..errors import EngineError, MissionError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -67,7 +67,7 @@ class RayExecutor:
                 del idle[: len(idle)]
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 number, worker = running.pop(done)
-                ready[number] = ray.get(done)
+                ready[number] = _result(ray, done)
                 idle.append(worker)
                 while handed_out in ready:
                     yield ready.pop(handed_out)
@@ -83,6 +83,19 @@ class _Actor:
     def run(self, job: Any) -> Any:
         """Do one job."""
         return self._work(job)
+
+
+def _result(ray: Any, done: Any) -> Any:
+    """What a worker gave. Raises what the job raised, or ``EngineError`` where the worker itself was lost."""
+    try:
+        return ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise EngineError(
+            f"A worker of the Ray cluster was lost ({type(error).__name__}). The finished scenes are kept: go on with "
+            "--resume, and if it happens again give the workers more memory."
+        ) from error
 
 
 def make_executor(name: str) -> Executor:
@@ -104,7 +117,13 @@ def _cluster(cpus: int | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises no class of its own where it cannot start: each becomes an EngineError
+        text = " ".join(str(error).split())[:300]
+        raise EngineError(
+            f"Ray cannot be joined or started: {text} See RAY_ADDRESS, or leave --executor out."
+        ) from error
     try:
         yield ray
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,3 +55,22 @@ def test_ray_writes_the_same_bytes_as_a_local_run(
     ledger = (tmp_path / "ray" / ".subsolar-infer.jsonl").read_text().splitlines()
     names = {json.loads(line)["result"]["scene"] for line in ledger}
     assert names == {str(number) for number in range(5)}
+
+
+def test_a_cluster_that_cannot_be_joined_is_told_in_one_line(tmp_path: Path, repo: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra: ray")
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "runtime", "infer", str(repo / "deploy" / "packages" / "eurosat-mobilenet-v2")),
+            *("a.tif", "--out", str(tmp_path / "out"), "--executor", "ray"),
+        ],
+        cwd=repo,
+        env={**os.environ, "RAY_ADDRESS": "no-address"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "Ray cannot be joined or started" in ran.stderr
