@@ -205,7 +205,7 @@ def main() -> int:
     """Train what is missing, check, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--edge", type=int, default=128)
     parser.add_argument("--tile", type=int, default=220, help="of the pictures, scaled to --edge")
     parser.add_argument("--steps", type=int, default=300, help="of the overfit check")
