@@ -17,8 +17,9 @@ from ..faults import fault
 from ..store.products import ProductStore, Transfer
 from ..wire.codec import MalformedError
 from ..wire.messages import Acknowledgement, Housekeeping, decode_acknowledgement, encode_housekeeping
-from ..wire.packets import OVERHEAD_BYTE, Apid, build, build_all, parse
+from ..wire.packets import OVERHEAD_BYTE, UPLINK, Apid, build, build_all, parse
 from ..wire.payload import HEAD_BYTE, encode_batch, prompted
+from ..wire.seal import Seal, unsealed
 from .links import Link
 from .queue import Downlink, Load
 from .rules import Rules, choose
@@ -84,8 +85,10 @@ class DownlinkSession:
         files: CfdpEntity | None = None,
         rules: Rules | None = None,
         pacing: Pacing | None = None,
+        seal: Seal | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """With a ``seal``, what comes up without the right code is refused, whatever it says."""
         self._store = store
         self._link = link
         self._files = files
@@ -93,6 +96,7 @@ class DownlinkSession:
         self._rules_text = ""
         self._sent_labels: Counter[str] = Counter()
         self._pacing = pacing or Pacing()
+        self._seal = seal
         self._clock = clock
         self._left_byte = 0
         self._completing = False
@@ -296,12 +300,15 @@ class DownlinkSession:
     def _read(self, raw: bytes) -> Acknowledgement | None:
         try:
             packet = parse(raw)
-            if packet.apid == Apid.FILES_UP and self._files is not None:
-                self._files.insert(packet.data, self._clock())
-                return None
-            if packet.apid != Apid.ACKNOWLEDGE:
+            if packet.apid not in UPLINK:
                 raise MalformedError("apid", packet.apid.name)
-            return decode_acknowledgement(packet.data)
+            data = unsealed(self._seal, packet)
+            if packet.apid == Apid.ACKNOWLEDGE:
+                return decode_acknowledgement(data)
+            if self._files is None:
+                raise MalformedError("apid", packet.apid.name)
+            self._files.insert(data, self._clock())
+            return None
         except MalformedError as error:
             self.rejected[error.reason] += 1
             return None

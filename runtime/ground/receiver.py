@@ -13,13 +13,17 @@ from ..errors import StoreError
 from ..faults import fault
 from ..wire.codec import MalformedError
 from ..wire.messages import Acknowledgement, decode_housekeeping, encode_acknowledgement, to_ranges
-from ..wire.packets import MAX_PACKET_BYTE, OVERHEAD_BYTE, Apid, Packet, build, parse
+from ..wire.packets import MAX_PACKET_BYTE, OVERHEAD_BYTE, Apid, Packet, parse
 from ..wire.payload import Batch, decode_batch
+from ..wire.seal import MAC_BYTE, Seal, build_sealed
 from .archive import Archive
 from .reassembly import Reassembler
 from .sequence import SequenceTracker
 
 SHUTDOWN = b"shutdown"
+ANSWER = "answer"
+"""Kind of the products that answer, or refuse, what the ground has asked."""
+KEPT_ANSWERS = 256
 COMMIT_EVERY = 256
 """Packets after which what has come is made durable without being asked for."""
 
@@ -28,8 +32,15 @@ class Receiver:
     """Checks, joins and keeps what arrives; refuses the rest and counts why. Any bytes may be inserted."""
 
     def __init__(
-        self, archive: Archive, files: CfdpEntity | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        archive: Archive,
+        files: CfdpEntity | None = None,
+        *,
+        seal: Seal | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """With a ``seal``, every answer carries its code."""
+        self._seal = seal
         self._archive = archive
         self._files = files
         self._clock = clock
@@ -38,6 +49,8 @@ class Receiver:
         self._uncommitted = 0
         self.housekeeping: dict[str, Any] | None = None
         """The last state that the spacecraft reported."""
+        self.answered: dict[str, str] = {}
+        """What the last questions were answered, refusals among them, by the product's identity, since this start."""
         self._store_id: int | None = None
         self._sequence = SequenceTracker()
         self._load(archive.load_state())
@@ -122,9 +135,9 @@ class Receiver:
     def _file_answers(self) -> list[bytes]:
         assert self._files is not None
         answers: list[bytes] = []
-        while (raw := self._files.take(MAX_PACKET_BYTE - OVERHEAD_BYTE, self._clock())) is not None:
+        while (raw := self._files.take(MAX_PACKET_BYTE - OVERHEAD_BYTE - MAC_BYTE, self._clock())) is not None:
             self._answers += 1
-            answers.append(build(Apid.FILES_UP, self._answers, raw))
+            answers.append(build_sealed(self._seal, Apid.FILES_UP, self._answers, raw))
         for report in self._files.reports:
             self.counts["files" if report.good else "failed_files"] += 1
         self._files.reports.clear()
@@ -138,9 +151,16 @@ class Receiver:
         batch = decode_batch(payload)
         self._note_store(batch, number)
         new = self._archive.insert(batch)
+        if new:
+            self._note_answers(batch)
         self.counts["products"] += new
         self.counts["duplicates"] += len(batch.products) - new
         return [self._answer(batch)] if batch.prompt else []
+
+    def _note_answers(self, batch: Batch) -> None:
+        self.answered.update({one.product_id: one.label for one in batch.products if one.kind == ANSWER})
+        for old in list(self.answered)[:-KEPT_ANSWERS]:
+            del self.answered[old]
 
     def _note_store(self, batch: Batch, number: int) -> None:
         """A new store on board counts its packets anew: that is no gap."""
@@ -156,7 +176,7 @@ class Receiver:
         ranges = to_ranges(self._archive.held(batch.transfer))
         self._answers += 1
         answer = encode_acknowledgement(Acknowledgement(batch.transfer, batch.index, ranges))
-        return build(Apid.ACKNOWLEDGE, self._answers, answer)
+        return build_sealed(self._seal, Apid.ACKNOWLEDGE, self._answers, answer)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..errors import LinkError, StoreError
 from ..faults import fault
 from ..records import Product
 from ..wire.packets import Apid, build, split_stream
+from ..wire.seal import Seal
 from .archive import Archive
 from .geojson import replace_durably, write_geojson
 from .receiver import SHUTDOWN, Receiver
@@ -66,6 +67,7 @@ def run_ground(
     allow_shutdown: bool = False,
     record: Path | None = None,
     watch: Callable[[str], object] = lambda line: None,
+    key: Path | None = None,
 ) -> dict[str, Any]:
     """Receive until told to end, write ``products.geojson`` and ``ground.json`` into ``out``, and return the report.
 
@@ -73,16 +75,16 @@ def run_ground(
     of JSON with the address in ``listening``, since port 0 takes a free one. Ends when ``stop`` says so (SIGTERM and
     SIGINT where it is None), or on a shutdown packet where that is allowed. ``record`` keeps every packet as it came;
     ``recorded`` reads such a file instead of listening. ``watch`` gets a line for people about once a second while
-    something comes in.
+    something comes in. ``key``: a file with the key that the spacecraft wants its answers sealed with.
 
     Raises LinkError for an address or a recording that cannot be used, StoreError for a folder that cannot be written.
     """
     if recorded is not None:
         return asdict(run_recording(recorded, out))
-    if stop is None:
-        with stop_on_signals() as stopped:
-            return asdict(_listen(listen, out, announce, watch, stopped, record, allow_shutdown=allow_shutdown))
-    return asdict(_listen(listen, out, announce, watch, stop, record, allow_shutdown=allow_shutdown))
+    seal = None if key is None else Seal.from_file(key)
+    with ExitStack() as stack:
+        ends = stop or stack.enter_context(stop_on_signals())
+        return asdict(_listen(listen, out, announce, watch, ends, record, seal, allow_shutdown=allow_shutdown))
 
 
 def _listen(
@@ -92,10 +94,11 @@ def _listen(
     watch: Callable[[str], object],
     stop: Callable[[], bool],
     record: Path | None,
+    seal: Seal | None,
     *,
     allow_shutdown: bool,
 ) -> GroundReport:
-    with opened(out) as (archive, receiver):
+    with opened(out, seal) as (archive, receiver):
         link, address = station_link(listen)
         with closing(link):
             port = address.rpartition(":")[2]
@@ -111,7 +114,7 @@ def _ended(receiver: Receiver, stop: Callable[[], bool], *, allow_shutdown: bool
 
 
 class Desk:
-    """Keeps people informed while packets come in: a line a second, and the map now and then."""
+    """Keeps people informed while packets come in: answers at once, a line a second, and the map now and then."""
 
     def __init__(self, out: Path, archive: Archive, receiver: Receiver, watch: Callable[[str], object]) -> None:
         self._out = out
@@ -119,10 +122,12 @@ class Desk:
         self._receiver = receiver
         self._watch = watch
         self._shown_packets = self._mapped_products = 0
+        self._shown_answers: frozenset[str] = frozenset()
         self._next_line_s = self._next_map_s = 0.0
 
     def look(self, *, idle: bool) -> None:
         """Show what is new, if it is time; the map only while nothing comes, and at most a tenth of the time."""
+        self._say_answers()
         now_s = time.monotonic()
         packets, products = self._receiver.counts["packets"], self._receiver.counts["products"]
         if packets != self._shown_packets and now_s >= self._next_line_s:
@@ -132,6 +137,13 @@ class Desk:
             finish(self._out, self._archive, self._receiver)
             self._mapped_products = products
             self._next_map_s = time.monotonic() + max(MAP_S, 10 * (time.monotonic() - now_s))
+
+    def _say_answers(self) -> None:
+        answered = self._receiver.answered
+        if answered.keys() != self._shown_answers:
+            for name in answered.keys() - self._shown_answers:
+                self._watch(f"answer to {answered[name]}")
+            self._shown_answers = frozenset(answered)
 
 
 def serve(
@@ -177,7 +189,7 @@ def run_recording(recording: Path, out_dir: Path) -> GroundReport:
 
 
 @contextmanager
-def opened(out_dir: Path) -> Iterator[tuple[Archive, Receiver]]:
+def opened(out_dir: Path, seal: Seal | None = None) -> Iterator[tuple[Archive, Receiver]]:
     """The archive of ``out_dir`` and a receiver on it, made where there is none. Raises StoreError."""
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -189,7 +201,7 @@ def opened(out_dir: Path) -> Iterator[tuple[Archive, Receiver]]:
     ):
         files = CfdpEntity(GROUND_ID, out_dir / "files", log, bounds=Bounds(pdu_byte=ANSWER_BYTE))
         with closing(files):
-            yield archive, Receiver(archive, files)
+            yield archive, Receiver(archive, files, seal=seal)
 
 
 def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:

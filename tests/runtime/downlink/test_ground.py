@@ -390,3 +390,18 @@ def test_a_station_that_cannot_start_says_why(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(LinkError, match="did not start: Cannot use"):
         GroundProcess.start(blocked)
+
+
+def test_what_was_asked_is_answered_in_a_line_once_refusals_too(tmp_path: Path, make_product: MakeProduct) -> None:
+    lines: list[str] = []
+    refused = replace(make_product(1), kind="answer", label="s-12ab: refused: no network aboard can search")
+
+    def speak(line: str) -> None:
+        board = UdpLink.connect(json.loads(line)["listening"])
+        board.send(batch_packet(0, [refused, make_product(2)]))
+        board.send(batch_packet(1, [refused], index=1))
+        board.send(shutdown_packet())
+        board.close()
+
+    run_ground(out=tmp_path, announce=speak, stop=lambda: False, allow_shutdown=True, watch=lines.append)
+    assert [line for line in lines if "answer" in line] == ["answer to s-12ab: refused: no network aboard can search"]
