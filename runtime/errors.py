@@ -15,6 +15,10 @@ class NoDaemonError(MissionError):
     """No daemon can be asked; unlike other mission errors, what was asked for is right, and the exit code is 1."""
 
 
+class RefusedError(MissionError):
+    """A daemon was asked for something that exists, and it did not hold: exit code 1."""
+
+
 class RunStopped(SubsolarError):  # noqa: N818 - no error: the user asked for it
     """The user ended a run; what was finished is kept, and the message says where."""
 

@@ -12,7 +12,7 @@ from exporters.onnx_runtime import silence_onnxruntime
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError, ScenarioError
 
-from ..errors import MissionError, NoDaemonError, SubsolarError
+from ..errors import MissionError, NoDaemonError, RefusedError, SubsolarError
 from .common import cli
 
 EXTRAS = {
@@ -37,7 +37,7 @@ def main() -> None:
         code = 2
     except click.exceptions.Exit as leave:
         code = leave.exit_code
-    except NoDaemonError as problem:
+    except (NoDaemonError, RefusedError) as problem:
         code = refuse(problem, 1)
     except (ScenarioError, MissionError, PolicyError) as problem:
         code = refuse(problem, 2)

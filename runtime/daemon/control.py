@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissionError, NoDaemonError
+from ..errors import MissionError, NoDaemonError, RefusedError
 from ..store import ProductStore
 
 MAX_REQUEST_BYTE = 65_536
@@ -122,7 +122,8 @@ class ControlServer:
 
 
 def ask(path: Path, request: Mapping[str, Any], timeout_s: float = REPLY_S) -> dict[str, Any]:
-    """Send one request to a daemon; ``NoDaemonError`` where none answers, ``MissionError`` where it refuses."""
+    """Send one request to a daemon; ``NoDaemonError`` where none answers, ``MissionError`` where it refuses
+    (``RefusedError`` if what was asked for exists and did not hold)."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
@@ -138,7 +139,7 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float = REPLY_S) -> d
     if not isinstance(answer, dict):
         raise NoDaemonError(f"{path} answers {answer!r:.60}. It is not a subsolar daemon.")
     if "error" in answer:
-        raise MissionError(str(answer["error"]))
+        raise (RefusedError if answer.get("code") == 1 else MissionError)(str(answer["error"]))
     return answer
 
 

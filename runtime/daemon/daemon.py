@@ -24,6 +24,7 @@ from .control import Request
 from .metrics import limit_of, write_text
 from .mission import Mission, load_mission
 from .notify import Notifier
+from .outfit import packages_of
 from .trace import slot_line
 from .wiring import Aboard, Wired
 
@@ -204,7 +205,8 @@ class Daemon:
             return deed(request.arguments)
         except REFUSALS as error:
             log.warning("%s refused: %s", request.do, error)
-            return {"error": str(error)}
+            usage = isinstance(error, MissionError | PowerSimError | PolicyError)
+            return {"error": str(error), "code": 2 if usage else 1}
 
     def _pause(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         self._aboard.orders.paused = True
@@ -227,7 +229,8 @@ class Daemon:
 
     def _install(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         source = Path(str(arguments.get("path", "")))
-        package = self._aboard.slots.install(source, self.wired.mission.flight.models.trial_slots)
+        mission = self.wired.mission
+        package = self._aboard.slots.install(source, mission.flight.models.trial_slots, packages_of(mission))
         self.told(f"{package.info.id} v{package.info.version} is installed and flies on trial")
         self._rewire(self.wired.mission)
         have = self._aboard.slots.of(package.info.id)
@@ -236,16 +239,23 @@ class Daemon:
         return {"installed": package.info.id, "version": package.info.version, "sha256": package.sha256}
 
     def _activate(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        name, slot = str(arguments.get("id", "")), str(arguments.get("slot", ""))
+        name, slot = self._flown(arguments), str(arguments.get("slot", ""))
         self._aboard.slots.activate(name, slot, self.wired.mission.flight.models.trial_slots)
         self._rewire(self.wired.mission)
         return {"activated": name, "slot": slot}
 
     def _rollback(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = str(arguments.get("id", ""))
+        name = self._flown(arguments)
         self._aboard.slots.rollback(name, "by command")
         self._rewire(self.wired.mission)
         return {"rolled_back": name, "slot": self._aboard.slots.of(name).flying}
+
+    def _flown(self, arguments: Mapping[str, Any]) -> str:
+        """Return the package id that is asked for; ``MissionError`` where the mission flies no such package."""
+        name, flown = str(arguments.get("id", "")), packages_of(self.wired.mission)
+        if name not in flown:
+            raise MissionError(f"No network of this mission is called {name!r}. It flies: {', '.join(flown)}.")
+        return name
 
     def _shadow(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         if not arguments.get("path"):

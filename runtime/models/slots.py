@@ -8,7 +8,7 @@ not be undone (the highest version ever committed) only grows, and survives rebo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,17 +91,18 @@ class ModelSlots:
         path = self.path(package_id, slot or self.of(package_id).flying)
         return load_package(path, trust=self.keyring.keys(), max_power_w=self._max_power_w)
 
-    def install(self, source: Path, trial_slots: int, expected_id: str | None = None) -> ModelPackage:
+    def install(self, source: Path, trial_slots: int, flown: Collection[str] = ()) -> ModelPackage:
         """Verify a package, file or folder, put it into the slot that is free, and put it on trial.
 
         Nothing changes unless everything holds: plain files inside, a trusted signature, every hash, a profile that
-        can be true, an id that the mission flies, a version above every one that was ever committed.
+        can be true, an id that the mission flies (``flown``; nothing: any that was launched), a version above every one
+        that was ever committed.
         """
         stage = self._folder / ".stage"
         shutil.rmtree(stage, ignore_errors=True)
         try:
             package = self._unpacked(source, stage)
-            have = self._checked(package, expected_id)
+            have = self._checked(package, flown)
             free = next(name for name in NAMES if name != have.active)
             target = self.path(package.info.id, free)
             self._place(stage, target)
@@ -117,7 +118,8 @@ class ModelSlots:
         """Fly another slot on trial: also the way back to an older package that is still aboard, on purpose."""
         have = self.of(package_id)
         if slot != LAUNCHED and slot not in have.versions:
-            raise PackageError(f"Slot {slot} of {package_id} is empty; it has {sorted(have.versions)} and {LAUNCHED}.")
+            full = ", ".join([*sorted(have.versions), LAUNCHED])
+            raise PackageError(f"Slot {slot} of {package_id} is empty. Use one that is not: {full}.")
         self.load(package_id, slot)
         self._put(package_id, replace(have, before=have.active, trial=Trial(slot=slot, left_slots=trial_slots)))
 
@@ -176,12 +178,12 @@ class ModelSlots:
             shutil.copytree(source, partial, dirs_exist_ok=True)
         return load_package(stage, trust=trust, max_power_w=self._max_power_w) if package else package
 
-    def _checked(self, package: ModelPackage, expected_id: str | None) -> Installed:
+    def _checked(self, package: ModelPackage, flown: Collection[str]) -> Installed:
         info = package.info
-        if expected_id is not None and info.id != expected_id:
-            raise PackageError(f"This is {info.id}, not {expected_id}. Give the package that was asked for.")
         if "/" in info.id or info.id.startswith(".") or info.id in ("", "..") or len(info.id) > 100:
             raise PackageError(f"{info.id!r:.80} is no name for a package. Export it under another one.")
+        if flown and info.id not in flown:
+            raise PackageError(f"No network of this mission is called {info.id}. Add it to the pool first.")
         have = self.of(info.id)
         if info.id not in self._table and not self.path(info.id, LAUNCHED).is_dir():
             raise PackageError(f"No network of this mission is called {info.id}. Add it to the pool first.")

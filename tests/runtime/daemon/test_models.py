@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +23,9 @@ from exporters.errors import ExporterError, KeyFileError, PackageError
 from exporters.keys import key_id, load_private, new_key
 from exporters.onnx_runtime import import_onnxruntime
 from exporters.package import Golden, load_package
-from runtime.daemon.control import Request
+from runtime.daemon.control import Request, ask
 from runtime.engines import OnnxEngine
-from runtime.errors import EngineError
+from runtime.errors import EngineError, RefusedError
 from runtime.models import Keyring, ModelSlots, make_rotation
 
 
@@ -423,3 +424,33 @@ def test_where_no_network_can_be_loaded_nothing_flies(make_craft: Callable[..., 
         (craft.folder / "packages" / name / "signature").unlink()
     with pytest.raises((PackageError, EngineError), match="not signed"):
         craft.start()
+
+
+def test_commands_about_packages_that_the_mission_does_not_fly_say_which_it_flies(craft: Any) -> None:
+    stranger = craft.package(craft.folder / "packages" / "stranger", "stranger", craft.key, version=7)
+    assert obey(craft, "install", path=str(stranger)) == {
+        "error": "No network of this mission is called stranger. Add it to the pool first.",
+        "code": 1,
+    }
+    for asked in (("rollback", {"id": "stranger"}), ("activate", {"id": "stranger", "slot": "a"}), ("rollback", {})):
+        answer = obey(craft, asked[0], **asked[1])
+        assert answer["code"] == 2
+        assert "It flies: thrifty, accurate." in answer["error"]
+    assert "is empty. Use one that is not: launched." in obey(craft, "activate", id="accurate", slot="a")["error"]
+
+
+def test_a_package_that_is_refused_is_a_failure_and_no_wrong_usage(craft: Any) -> None:
+    (craft.folder / "nothing.txt").write_text("x")
+    answered = threading.Thread(target=answer_two, args=(craft,))
+    answered.start()
+    for source in (newer(craft, version=1), craft.folder / "nothing.txt"):
+        with pytest.raises(RefusedError):
+            ask(craft.folder / "state" / "control.sock", {"do": "install", "path": str(source)}, timeout_s=20.0)
+    answered.join()
+
+
+def answer_two(craft: Any) -> None:
+    """Do what the daemon's loop does between two slots."""
+    for _ in range(2):
+        request = craft.daemon.commands.get(timeout=20.0)
+        request.answer.put(craft.daemon._obey(request))
