@@ -38,15 +38,21 @@ def whole_outcomes(
 ) -> list[TileOutcome]:
     """How each tile ended, from how its parts did: ``owners`` counts the tile that each outcome's part lies in.
 
-    One failed part fails its tile. ``shed`` is the reason for a tile without any part, which is done where that is
-    empty.
+    One failed part fails its tile, and a tile of which all parts were shed is shed. ``shed`` is the reason for a tile
+    without any part, which is done where that is empty.
     """
+    left: dict[int, list[TileOutcome]] = {}
+    for owner, one in zip(owners, outcomes, strict=True):
+        left.setdefault(owner, []).append(one)
+    empty = {owner: some[0].reason for owner, some in left.items() if all(one.outcome == "shed" for one in some)}
     failed = {owner: one.reason for owner, one in zip(owners, outcomes, strict=True) if one.outcome == "failed"}
     seen = set(owners)
     ended = []
     for number, tile in enumerate(tiles):
         if number in failed:
             ended.append(TileOutcome(tile.ref, "failed", failed[number]))
+        elif number in empty:
+            ended.append(TileOutcome(tile.ref, "shed", empty[number]))
         elif shed and number not in seen:
             ended.append(TileOutcome(tile.ref, "shed", shed))
         else:

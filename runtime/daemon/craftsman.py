@@ -107,7 +107,7 @@ class Craftsman:
         found, outcomes = self.loaded.answer(tiles, view)
         done_tile = sum(outcome.outcome == "done" for outcome in outcomes)
         self.done_tile += done_tile
-        self.failed_tile += len(outcomes) - done_tile
+        self.failed_tile += sum(outcome.outcome == "failed" for outcome in outcomes)
         if self.shadow is not None and isinstance(self.loaded, LoadedNetwork):
             self.shadow.score(tiles[: self.shadow_tile], self.loaded, view)
         return found, outcomes

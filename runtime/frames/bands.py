@@ -91,10 +91,10 @@ def choose_bands(have: Sequence[str], want: Sequence[str], frame_id: str) -> tup
         names |= {f"band_{number}": at for number, at in enumerate(own, start=1)}
     missing = [name for name in want if canonical_name(name) not in names]
     if missing:
+        lay = f"Lay the file that has it over this one (--with {missing[0]}=FILE). " if len(missing) == 1 else ""
         raise FrameError(
-            f"{frame_id} has no band {_some(missing)}; its bands are {_some(have)}. "
-            f"Lay the file that has it over this one (--with {missing[0]}=FILE), choose another scene, or name its "
-            "bands in file order (--bands) if they are only unnamed."
+            f"{frame_id} has no band {_some(missing)}; its bands are {_some(have)}. {lay}"
+            "Choose another scene, or name its bands in file order (--bands) if they are only unnamed."
         )
     return tuple(names[canonical_name(name)] for name in want)
 

@@ -93,7 +93,7 @@ class Sampler:
         up. Raises ``EngineError`` for values that are no decibels or no reflectance times 10000.
         """
         tiles = np.asarray(batch, dtype=np.float32)
-        whole = np.isfinite(tiles[:, : len(SCENE_BANDS)]).all(axis=(1, 2, 3))
+        whole: NDArray[np.bool_] = np.isfinite(tiles[:, : len(SCENE_BANDS)]).all(axis=(1, 2, 3))
         optical, radar, cloud = tiles[:, :3], tiles[:, 3:5], (tiles[:, 5:6] > 0.5) & whole[:, None, None, None]
         share = cloud.mean(axis=(1, 2, 3))
         answer = np.concatenate([optical, cloud], axis=1).astype(np.float32)
@@ -162,8 +162,7 @@ class Declouder(MapTask):
         limit, share = self.sampling.most_cloud_frac, _made_up_frac(raw)
         for number, outcome in enumerate(outcomes):
             if outcome.outcome == "failed" and share[number] > limit:
-                reason = f"too much cloud: more than {limit:.0%} of the tile, so nothing was made up"
-                outcomes[number] = replace(outcome, reason=reason)
+                outcomes[number] = replace(outcome, reason=_too_much(self.sampling))
             elif outcome.outcome == "failed" and share[number] == 0.0:
                 outcomes[number] = replace(outcome, reason=MISSING)
         return values, outcomes
@@ -175,9 +174,15 @@ class Declouder(MapTask):
     def read(
         self, refs: Sequence[TileRef], raw: FloatArray, view: Any
     ) -> tuple[list[tuple[TileRef, float]], list[TileOutcome]]:
-        """See ``runtime.answers.Reader.read``: tiles that are done, with the share of them that was made up."""
-        _, outcomes = self.levels(refs, raw)
+        """See ``runtime.answers.Reader.read``: tiles that are done, with the share of them that was made up.
+
+        Those that give nothing to go by are shed: that is the scene's doing, not the network's.
+        """
+        _, ended = self.levels(refs, raw)
         share = _made_up_frac(raw)
+        outcomes = [
+            replace(one, outcome="shed") if one.reason in (MISSING, _too_much(self.sampling)) else one for one in ended
+        ]
         done = [number for number, outcome in enumerate(outcomes) if outcome.outcome == "done"]
         return [(refs[number], float(share[number])) for number in done], outcomes
 
@@ -272,6 +277,10 @@ def _golden_scene(package: ModelPackage) -> FloatArray:
     cloud = np.zeros_like(radar[:, :1])
     cloud[..., : cloud.shape[-1] // 2] = 1.0
     return np.concatenate([optical, radar, cloud], axis=1)
+
+
+def _too_much(sampling: Sampling) -> str:
+    return f"too much cloud: more than {sampling.most_cloud_frac:.0%} of the tile, so nothing was made up"
 
 
 def _made_up_frac(raw: FloatArray) -> NDArray[np.float64]:
