@@ -137,7 +137,7 @@ def plain_strips(file: Path, dataset: Any) -> PlainStrips | None:
 
 def _layout(order: str, tags: Tags, dataset: Any, file_byte: int) -> _Layout | None:
     """The layout that the tags describe, None unless all of it is plain and in the file, and as GDAL understands it."""
-    dtype = np.dtype(dataset.dtypes[0]).newbyteorder(order)
+    dtype = np.dtype(order + np.dtype(dataset.dtypes[0]).str[1:])
     chunky = int(tags.get(_PLANAR, np.array([_CHUNKY]))[0]) == _CHUNKY
     samples = dataset.count if chunky else 1
     rows_per_strip = min(int(tags.get(_ROWS_PER_STRIP, np.array([dataset.height]))[0]), dataset.height)
