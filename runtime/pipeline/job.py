@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -30,6 +29,7 @@ from .energy import Joules, open_joules
 from .files import whole_file
 from .pixels import PixelSink, pixel_sink
 from .preview import write_preview
+from .reasons import kinds_of, left_out
 from .scene import AdmitCall, Cutting, ProgressCall, Tally, run_scene
 from .sinks import BarCall, BoxSink, FeatureSink, NoteCall, SceneTask, Sink, feature_sink
 from .stac import Asset, item
@@ -372,32 +372,13 @@ def told(scene: SceneResult) -> str:
     found = ", ".join(f"{name} {count}" for name, count in sorted(scene.labels.items(), key=lambda item: -item[1]))
     labels = f"\n    {found}" if found else ""
     doubt = f"\n    warning: {scene.warning}" if scene.warning else ""
-    ended = f"{scene.done} of {scene.tiles} tiles done, {_left(scene.shed, 'shed')}, {_left(scene.failed, 'failed')}"
+    ended = (
+        f"{scene.done} of {scene.tiles} tiles done, {left_out(scene.shed, 'shed')}, {left_out(scene.failed, 'failed')}"
+    )
     files = "".join(f"\n    and {path}" for path in scene.more)
     energy = "" if scene.energy_j is None else f"\n    {scene.energy_j:.4g} J {scene.energy_kind}"
     barred = f"\n    {scene.barred} boxes on made-up pixels left out" if scene.barred else ""
     return f"{ended} -> {scene.output}{files}{labels}{barred}{energy}{doubt}"
-
-
-def _left(reasons: Mapping[str, int], word: str) -> str:
-    """How many tiles were left out, and for what kinds of reasons, the commonest first.
-
-    >>> _left({"nodata: 0% of it is valid": 35, "nodata: 11% of it is valid": 1, "dark": 2}, "shed")
-    '38 shed (nodata 36, dark 2)'
-    >>> _left({"dark": 2}, "shed")
-    '2 shed (dark)'
-    """
-    kinds = kinds_of(reasons)
-    named = ", ".join(kind if len(kinds) == 1 else f"{kind} {count}" for kind, count in kinds.most_common(3))
-    return f"{kinds.total()} {word}" + (f" ({named})" if named else "")
-
-
-def kinds_of(reasons: Mapping[str, int]) -> Counter[str]:
-    """Tiles by what stands before the colon of their reasons."""
-    kinds: Counter[str] = Counter()
-    for reason, count in sorted(reasons.items()):
-        kinds[reason.partition(":")[0]] += count
-    return kinds
 
 
 def _version() -> str:
