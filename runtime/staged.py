@@ -230,11 +230,14 @@ class StagedNetwork:
         return None
 
     def _lay(self, network: LoadedNetwork, scene: _Scene, batch: Sequence[tuple[int, Tile]], raw: FloatArray) -> None:
-        """Put restored parts into the tiles; where parts overlap the last one stays."""
+        """Put restored parts into the tiles; where parts overlap the last one stays. One that could not be restored
+        stays as it was, and nothing of it is made up."""
         task: Any = network.reader if isinstance(network.reader, MapTask) else getattr(network.reader, "task", None)
-        levels, _ = task.levels([part.ref for _, part in batch], raw)
+        levels, ended = task.levels([part.ref for _, part in batch], raw)
         names = task.band_names
-        for (owner, part), values in zip(batch, levels, strict=True):
+        for (owner, part), values, outcome in zip(batch, levels, ended, strict=True):
+            if outcome.outcome != "done":
+                continue
             tile = scene.tiles[owner]
             where = _within(tile.ref, part.ref)
             pixels = tile.pixels.copy()

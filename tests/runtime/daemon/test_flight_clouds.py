@@ -11,6 +11,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from exporters.checkpoint import load_checkpoint
 from exporters.courses.cm_cr import CloudCourse
 from exporters.export import ExportSettings, export_checkpoint
 from exporters.keys import load_private, new_key
-from exporters.package import load_package
+from exporters.package import Golden, InputSpec, OutputSpec, load_package, write_package
 from exporters.readers.sen12mscr import RGB_INDEX, Triplet, read_triplets
 from exporters.training.loop import fit_course
 from exporters.training.training import Training
@@ -111,14 +112,15 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def craft_with(make_craft: MakeCraft, launched: Path, more: str = BESIDE) -> Any:
+def craft_with(make_craft: MakeCraft, launched: Path, more: str = BESIDE, *, start: bool = True) -> Any:
     craft = make_craft(start=False)
     text = re.sub(r"(?s)\[\[pool\.models\]\].*?(?=\[policy\])", POOL, craft.mission.read_text(), count=1)
     craft.mission.write_text(text + more)
     shutil.copytree(launched / "packages" / "clearer", craft.folder / "packages" / "clearer")
     for key in (launched / "keys").iterdir():
         shutil.copy(key, craft.folder / "keys")
-    craft.start()
+    if start:
+        craft.start()
     return craft
 
 
@@ -262,3 +264,62 @@ def test_frames_go_with_what_came_with_them(make_craft: MakeCraft, launched: Pat
     craft.fly()
     assert craft.daemon._aboard.intake.counts["duplicate_frame"] == 1
     assert list((craft.folder / "inbox").iterdir()) == []
+
+
+def write_labels(craft: Any) -> None:
+    """A classifier of physical values: the band that is brightest in the mean."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["tiles"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("Mul", ["flat", "little"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "labels",
+        [helper.make_tensor_value_info("tiles", TensorProto.FLOAT, ["n", 3, EDGE, EDGE])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3])],
+        [onnx.numpy_helper.from_array(np.array([1e-3], dtype=np.float32), "little")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    content = bytes(model.SerializeToString())
+    tiles = np.random.default_rng(0).uniform(300, 3000, (2, 3, EDGE, EDGE)).astype(np.float32)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (answers,) = session.run(None, {"tiles": tiles})
+    plain, profile = craft.colours.colour_info(EDGE), craft.colours.colour_profile()
+    info = replace(
+        plain,
+        id="labels",
+        input=InputSpec(name="tiles", tile_edge_px=EDGE, bands=("red", "green", "blue"), dtype="float32"),
+        output=OutputSpec(name="probabilities"),
+    )
+    golden = Golden(tiles, np.asarray(answers), 1e-4)
+    target = craft.folder / "packages" / "labels"
+    write_package(target, onnx=content, info=info, profile=profile, golden=golden, key=craft.key)
+
+
+@pytest.mark.parametrize(("forbid", "labels"), [("true", 8), ("false", 9)])
+def test_a_classifier_behind_it_says_nothing_of_tiles_with_made_up_pixels_unless_allowed(
+    make_craft: MakeCraft, launched: Path, forbid: str, labels: int
+) -> None:
+    chain = f"""
+[chain]
+forbid_detection_on_generated = {forbid}
+[[chain.stages]]
+package = "clearer"
+[[chain.stages]]
+package = "labels"
+"""
+    craft = craft_with(make_craft, launched, BESIDE + chain, start=False)
+    craft.mission.write_text(craft.mission.read_text().replace('package_id = "clearer"', 'package_id = "chain"'))
+    write_labels(craft)
+    craft.start()
+    put_scene(craft, made_up(3))
+    craft.fly()
+    found = products_of(craft)
+    assert sum(one.kind == "label" for one in found) == labels
+    assert craft.daemon.status["counts"]["done_tile"] == 9

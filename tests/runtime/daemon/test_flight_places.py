@@ -27,6 +27,7 @@ from exporters.keys import load_private, new_key
 from exporters.package import load_package
 from exporters.training.loop import fit_course
 from exporters.training.training import Training
+from runtime.daemon.mission import load_mission
 from runtime.daemon.run import check_mission
 from runtime.errors import MissionError
 from runtime.gallery_work import build_for
@@ -275,3 +276,9 @@ def test_a_slot_that_is_flown_again_counts_its_pictures_once() -> None:
     assert first == again
     leg.begin(2)
     assert leg.step(scores, (2.0, 0.0)) != first[0]
+
+
+@pytest.mark.parametrize("name", ["locate", "declouded"])
+def test_the_sample_missions_hold_but_for_packages_that_do_not_ship(repo: Path, name: str) -> None:
+    mission = load_mission(repo / f"deploy/missions/{name}.toml")
+    assert (mission.name, list(mission.flight.tasks)) == (name, [name])
