@@ -37,7 +37,7 @@ MOST_GRADIENT = 1.0
 class Rounds:
     """How long and how widely is practised."""
 
-    rounds: int = 4_000
+    rounds: int = 2_400
     variants: int = 120
     """Random missions to draw from."""
     own_every: int = 6
@@ -84,7 +84,7 @@ class Learned:
     """Flown by all copies."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def variant(seed: int, number: int, own_every: int) -> Scenario:
     """Return the mission that training knows under a number; equal arguments give equal missions."""
     if number % own_every:

@@ -41,7 +41,7 @@ AGREEMENT_STATES, AGREEMENT_MISSIONS = 10_000, 10
 class UniversalSettings:
     """What is learned from, and how."""
 
-    lessons: int = 80
+    lessons: int = 60
     """Missions that the teacher explains, each flown with ``flights`` seeds: by the teacher and by the barrier rule."""
     flights: int = 2
     hidden: int = 64
