@@ -14,7 +14,7 @@ from ..faults import fault
 from ..records import Product, SlotRecord, TileOutcome
 from ..wire.payload import unfit
 from .database import explain, open_database, open_readonly, transaction
-from .records import Counts, Limits, Transfer
+from .records import STEP, Counts, Limits, Transfer
 from .rows import PRODUCT_COLUMNS, decision_from_text, decision_text, product_from_row, product_row, tile_row
 from .schema import APPLICATION_ID, MIGRATIONS
 
@@ -22,11 +22,6 @@ __all__ = ["Counts", "Limits", "ProductStore", "Transfer"]
 
 BACKSTOP_PAGE = 8192
 """Of 4 KiB: a log that grew this long is moved by a commit after all, if nobody calls ``tidy``."""
-
-
-STEP = 500
-"""A commit drops so many rows of a table beyond as many as it has brought: where limits are lowered, the store comes
-down to them over the next slots, and none of these is held up for long."""
 
 
 class ProductStore:

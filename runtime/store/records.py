@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+STEP = 500
+"""A commit drops so many rows of a table beyond as many as it has brought: where limits are lowered, the store comes
+down to them over the next slots, and none of these is held up for long."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
