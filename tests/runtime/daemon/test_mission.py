@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from power_sim.errors import PowerSimError, ScenarioError
+from runtime.daemon.forecast import Forecaster
 from runtime.daemon.mission import load_mission
 from runtime.daemon.run import check_mission
 
@@ -23,6 +24,17 @@ CASES = int(os.environ.get("SUBSOLAR_FUZZ", "200"))
 def test_the_sample_missions_are_good_and_fly_the_packages_that_ship(repo: Path, name: str) -> None:
     folders = {"mission.packages": str(repo / "deploy/packages"), "mission.keys": str(repo / "deploy/keys")}
     assert len(check_mission(repo / f"deploy/missions/{name}.toml", folders)["sha256"]) == 64
+
+
+def test_a_uavs_battery_is_kept_for_its_sortie_and_no_longer(repo: Path) -> None:
+    scenario = load_mission(repo / "deploy/missions/uav.toml").scenario
+    forecaster = Forecaster(scenario)
+    first = forecaster.ahead(1000.0)
+    floor_j, plant = first.leg._timeline.floor_j, first.leg.plant
+    assert (len(floor_j), floor_j[-1]) == (120, plant.reserve_j)
+    assert floor_j[0] < 0.9 * plant.capacity_j, "there is something left to infer with"
+    assert forecaster.ahead(1000.0 + 119 * scenario.orbit.slot_s).leg is first.leg
+    assert forecaster.ahead(1000.0 + 120 * scenario.orbit.slot_s).leg is not first.leg
 
 
 def test_a_mission_takes_a_scenario_and_puts_its_own_keys_over_it(tmp_path: Path) -> None:
