@@ -93,7 +93,7 @@ class Sampler:
         up. Raises ``EngineError`` for values that are no decibels or no reflectance times 10000.
         """
         tiles = np.asarray(batch, dtype=np.float32)
-        whole: NDArray[np.bool_] = np.isfinite(tiles[:, : len(SCENE_BANDS)]).all(axis=(1, 2, 3))
+        whole = np.isfinite(tiles[:, : len(SCENE_BANDS)]).reshape(len(tiles), -1).min(axis=1)
         optical, radar, cloud = tiles[:, :3], tiles[:, 3:5], (tiles[:, 5:6] > 0.5) & whole[:, None, None, None]
         share = cloud.mean(axis=(1, 2, 3))
         answer = np.concatenate([optical, cloud], axis=1).astype(np.float32)

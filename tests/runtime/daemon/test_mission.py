@@ -30,7 +30,7 @@ def test_a_uavs_battery_is_kept_for_its_sortie_and_no_longer(repo: Path) -> None
     scenario = load_mission(repo / "deploy/missions/uav.toml").scenario
     forecaster = Forecaster(scenario)
     first = forecaster.ahead(1000.0)
-    floor_j, plant = first.leg._timeline.floor_j, first.leg.plant
+    floor_j, plant = first.leg._timeline.floor_j, first.leg._timeline.plant
     assert (len(floor_j), floor_j[-1]) == (120, plant.reserve_j)
     assert floor_j[0] < 0.9 * plant.capacity_j, "there is something left to infer with"
     assert forecaster.ahead(1000.0 + 119 * scenario.orbit.slot_s).leg is first.leg
