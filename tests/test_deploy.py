@@ -99,6 +99,12 @@ def test_the_unit_s_exposure_is_low_by_systemd_s_own_judgement(repo: Path) -> No
     assert float(level[1]) <= 2.0
 
 
+def test_the_unit_lets_the_control_socket_have_a_group(repo: Path) -> None:
+    """Under a real systemd the daemon could not start: @privileged, which the unit denies, holds chown."""
+    calls = re.findall(r"^SystemCallFilter=(.+)$", (repo / "deploy/systemd/subsolar.service").read_text(), re.MULTILINE)
+    assert calls.index("@chown") > calls.index("~@privileged @resources @mount @debug @cpu-emulation @obsolete")
+
+
 def test_systemd_understands_every_line_of_the_unit(repo: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")

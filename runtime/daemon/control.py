@@ -150,7 +150,9 @@ def _listen(path: Path, group: str) -> socket.socket:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         if group:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            number = grp.getgrnam(group).gr_gid
+            if path.stat().st_gid != number:  # a service may be denied chown, and its socket has its group already
+                os.chown(path, -1, number)
             path.chmod(0o660)
         listener.listen(8)
     except (OSError, KeyError) as error:
