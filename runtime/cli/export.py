@@ -61,10 +61,10 @@ def words(text: str | None) -> tuple[str, ...] | None:
 @click.option("--id", "package_id", help="Name of the package.")
 @click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="Only grows aboard.")
 @click.option(
-    "--licence", default="", help="SPDX identifier of the weights.  [default: the checkpoint's, else Apache-2.0]"
+    "--licence", default="", help="SPDX identifier of the weights.  [default: the checkpoint's, else unknown]"
 )
 @click.option(
-    "--training-data", default="", help="What it learned from.  [default: as the checkpoint says, else EuroSAT]"
+    "--training-data", default="", help="What it learned from.  [default: as the checkpoint says, else unknown]"
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the course that reads the tiles."
