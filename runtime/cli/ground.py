@@ -26,12 +26,13 @@ from .common import cli, json_option, say, show
     show_default=True,
     help="Folder for the products.",
 )
+@click.option("--key", type=click.Path(path_type=Path), help="File with the key that the spacecraft's [radio] names.")
 @json_option
-def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, as_json: bool) -> None:
+def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, key: Path | None, as_json: bool) -> None:
     """Receive packets until Ctrl-C, rebuild GeoJSON exactly once, report gaps."""
     from ..ground import run_ground
 
-    report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say, watch=say)
+    report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say, watch=say, key=key)
     missing = f", {report['missing_packet']} packets missing" if report["missing_packet"] else ""
     show(report, as_json, f"{report['products']} products in {out / 'products.geojson'}{missing}")
 

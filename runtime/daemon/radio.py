@@ -14,6 +14,7 @@ from ..downlink.links import FolderLink, Link, UdpLink
 from ..downlink.rules import Rules
 from ..errors import LinkError
 from ..store import ProductStore
+from ..wire.seal import Seal
 from .sections import RadioSection
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,11 @@ class PatientLink:
         self.link.close()
 
 
+def seal_of(section: RadioSection, at: Callable[[str], Path]) -> Seal | None:
+    """Return the key that answers have to be sealed with; ``LinkError`` where the file that is named holds none."""
+    return Seal.from_file(at(section.key_file)) if section.key_file else None
+
+
 @dataclass
 class Radio:
     """Runs passes. ``fault`` says what was wrong with the last one, empty where nothing was."""
@@ -60,6 +66,8 @@ class Radio:
     go_on: Callable[[], bool]
     monotonic_s: Callable[[], float] = time.monotonic
     """Real time, also in a test: a link waits for another program."""
+    seal: Seal | None = None
+    """Asked of the ground's answers."""
     fault: str = ""
     last: PassReport | None = None
     _link: Link | None = field(default=None)
@@ -75,7 +83,13 @@ class Radio:
             patient = PatientLink(self._link, self.go_on, self.monotonic_s)
             pacing = Pacing(answer_s=self.section.answer_s)
             session = DownlinkSession(
-                self.store, patient, files=self.files, rules=self.rules, pacing=pacing, clock=self.monotonic_s
+                self.store,
+                patient,
+                files=self.files,
+                rules=self.rules,
+                pacing=pacing,
+                seal=self.seal,
+                clock=self.monotonic_s,
             )
             self.last = session.run_pass(slot, budget_byte, unix_s=unix_s)
             self.outbox.settle(self.last.files)

@@ -112,7 +112,9 @@ class RequestDesk:
             raise MissionError(f"{request.request_id:.40}: nobody waits for the answer any more.")
         package = next((one for one in packages if can_serve(one, request.kind)), None)
         if package is None:
-            raise MissionError(f"{request.request_id:.40}: no network aboard can {request.kind}.")
+            why = f"no network aboard can {request.kind}"
+            self.store.add_products([_answer(request, None, slot, unix_s, f"refused: {why}")])
+            raise MissionError(f"{request.request_id:.40}: {why}.")
         index = self.indexes.of(package)
         if not len(index):
             return
@@ -176,7 +178,7 @@ def _label(request: UplinkRequest, words: str) -> str:
     return f"{request.request_id[:40]}: {words[:300]}"
 
 
-def _answer(request: UplinkRequest, package: ModelPackage, slot: int, unix_s: float, words: str) -> Product:
+def _answer(request: UplinkRequest, package: ModelPackage | None, slot: int, unix_s: float, words: str) -> Product:
     """An answer that is about no tile."""
     text = f"{request.request_id}\n{request.kind}\n{request.text}\n{slot}"
     return Product(
@@ -192,6 +194,6 @@ def _answer(request: UplinkRequest, package: ModelPackage, slot: int, unix_s: fl
         row_px=0,
         col_px=0,
         edge_px=0,
-        package_id=package.info.id,
-        package_sha256=package.sha256,
+        package_id="" if package is None else package.info.id,
+        package_sha256="" if package is None else package.sha256,
     )

@@ -24,6 +24,7 @@ from .mission import load_mission
 from .notify import Notifier
 from .outfit import packages_aboard
 from .places import check_places
+from .radio import seal_of
 from .ring import JsonRing, RingHandler
 from .wiring import Aboard
 
@@ -57,6 +58,7 @@ def check_mission(path: Path, overrides: Mapping[str, str] | None = None) -> dic
     trust = load_trust(mission.at(section.keys) if section.keys else DEPLOY / "keys")
     packages = packages_aboard(mission, lambda package_id: load_package(folder / package_id, trust=trust))
     check_places(mission, packages.values())
+    seal_of(mission.flight.radio, mission.at)
     pool = [
         measured_profile(model, packages[name]) if name in packages and model.energy_kind != "published" else model
         for model in mission.scenario.pool.models

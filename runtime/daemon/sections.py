@@ -106,6 +106,8 @@ class RadioSection:
     uplink: str = "uplink"
     answer_s: float = key(2.0, above=0.0, high=600.0)
     """How long an answer of the ground may take."""
+    key_file: str = ""
+    """File with the key that answers have to be sealed with, 64 hexadecimal digits; empty takes them without."""
     safe_byte: int = key(4096, low=0, high=1_000_000_000)
     """Most bytes per slot in safe mode: telemetry first, then what is worth most."""
 

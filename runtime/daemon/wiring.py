@@ -40,7 +40,7 @@ from .metrics import Metrics
 from .mission import Mission
 from .outfit import flown_scenario, packages_of
 from .places import placer, takes_whole_frames
-from .radio import Radio
+from .radio import Radio, seal_of
 from .rails import meter_of
 from .references import plain_bands, stock
 from .requests import Indexes, RequestDesk
@@ -179,7 +179,10 @@ class Aboard:
             world.reckoned = old.world.reckoned
         facts.forecast_doubt = lambda: "" if world.ahead is None else world.ahead.reason
         policy = mission_policy(scenario, scenario.policy.name, world)
-        radio = Radio(self.store, flight.radio, mission.at, mission.rules, self.files, self.outbox, host.running)
+        seal = seal_of(flight.radio, mission.at)
+        radio = Radio(
+            self.store, flight.radio, mission.at, mission.rules, self.files, self.outbox, host.running, seal=seal
+        )
         pictures = PictureLadder(self.outbox, mission.rules)
         loop = SlotLoop(
             world=world,

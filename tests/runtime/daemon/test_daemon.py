@@ -16,13 +16,14 @@ from exporters.package import Golden
 from runtime.answers import reader_of
 from runtime.daemon.control import Request, ask
 from runtime.daemon.trace import fly_trace
-from runtime.errors import MissionError, StoreError
+from runtime.errors import LinkError, MissionError, StoreError
 from runtime.ground.direct import DirectLink
 from runtime.ground.station import opened
 from runtime.infer import make_task
 from runtime.onboard import LoadedNetwork
 from runtime.status import table_of
 from runtime.store import ProductStore
+from runtime.wire.seal import Seal
 
 from ..recorded import SquareFinder, package_of
 
@@ -82,6 +83,27 @@ def test_pictures_of_the_best_answers_wait_for_what_a_pass_has_left(make_craft: 
     assert craft.daemon.wired.radio.last.delivered_file == 2
     assert list(pictures.iterdir()) == []
     assert len(list((craft.folder / "station" / "files" / "pictures").glob("*-chip.png"))) == 2
+
+
+def test_a_craft_with_a_key_believes_only_the_station_that_holds_it(make_craft: Callable[..., Any]) -> None:
+    craft = make_craft(
+        "[downlink]\npictures_per_slot = 0\n", change=("[radio]", '[radio]\nkey_file = "radio.key"'), start=False
+    )
+    with pytest.raises(LinkError, match="Cannot read the key"):
+        craft.start()
+    (craft.folder / "radio.key").write_text("5a" * 32)
+    craft.start()
+    craft.image(rows=64, cols=48)
+    craft.fly()
+    waiting = craft.daemon._aboard.store.backlog()[0]
+    assert waiting > 0
+    obey(craft, "pass", what="start")
+    for seal, delivered in ((None, 0), (Seal.from_file(craft.folder / "radio.key"), waiting)):
+        with opened(craft.folder / f"station-{delivered}", seal) as (_, receiver):
+            craft.daemon.wired.radio._link = DirectLink(receiver)
+            craft.fly()
+            craft.daemon.wired.radio.close()
+        assert craft.daemon._aboard.store.counts().delivered_product == delivered
 
 
 def test_a_detector_flies_and_sends_each_object_with_its_outline(make_craft: Callable[..., Any]) -> None:
