@@ -517,6 +517,20 @@ def test_a_question_of_the_ground_is_answered_by_a_product(make_craft: MakeCraft
     assert answer.frame_id.startswith("scene-")
 
 
+def test_a_request_that_no_network_aboard_can_serve_is_answered_so(make_craft: MakeCraft) -> None:
+    craft = make_craft()
+    craft.fly()
+    uplink = craft.folder / "uplink"
+    uplink.mkdir(exist_ok=True)
+    (uplink / "q.request.json").write_bytes(
+        b'{"schema": 1, "request_id": "q", "kind": "ask", "text": "is there a road"}'
+    )
+    craft.fly()
+    (answer,) = [one for one in products_of(craft) if one.kind == "answer"]
+    assert answer.label == "q: refused: no network aboard can ask"
+    assert answer.package_id == ""
+
+
 def test_requests_that_cannot_be_served_are_counted_and_cost_nothing_else(make_craft: MakeCraft) -> None:
     craft = asked_craft(make_craft)
     craft.fly()
