@@ -214,7 +214,7 @@ def detector_effect(cars: Path, detector: Path, checkpoint: Path, most: int = 20
 
     from exporters.checkpoint import load_checkpoint
     from exporters.courses.detection import answer_of, evaluate, fit_all
-    from exporters.courses.sscdh import Reading
+    from exporters.courses.detection_course import Reading
     from exporters.metrics.haze_effect import haze_effect
     from exporters.readers.haze import add_haze_to_all
     from exporters.zoo.sscdh import SSCDH
