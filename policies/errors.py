@@ -17,6 +17,10 @@ class TrainingError(PolicyError):
     """Training cannot start or go on."""
 
 
+class TooLargeError(TrainingError):
+    """What would be trained is larger than a board should carry."""
+
+
 class TrainingInterrupted(TrainingError):  # noqa: N818  it is no fault
     """Training was stopped by hand; a checkpoint holds what was learned."""
 

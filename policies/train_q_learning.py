@@ -1,51 +1,32 @@
 """Tabular Q-learning over a stated discretisation, tuned on validation seeds before it is trained in full.
 
 Slots without a choice are passed over: what is learned is the worth of a choice until the next one. Top to bottom:
-settings and the grid that is tried, one learner, the training with its checkpoint, the export.
+settings and the grid that is tried, one learner. Tuning, checkpoint and export are those of ``tuning``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from power_sim.observation import feature_names, observation_size
 from power_sim.scenario import Scenario
-from power_sim.timeline import timeline_of
 
-from .curves import CurvePoint
-from .errors import TrainingError, TrainingInterrupted
-from .learned import action_names, describe
+from .errors import TooLargeError, TrainingError
+from .learned import action_names
 from .network import FloatArray
-from .practice import (
-    TRAIN_SEED,
-    Actions,
-    Checkpoint,
-    Flags,
-    Moment,
-    Practised,
-    Progress,
-    at_random,
-    best_open,
-    missions,
-    visited,
-    worth_on,
-    write_results,
-)
+from .practice import TRAIN_SEED, Actions, Flags, Moment, Practised, Progress, at_random, best_open, missions
 from .tabular import Bins, Table, load_table, save_table
+from .tuning import Arrays, Kind, practise
 
 COPIES = 64
 MOST_ENTRIES = 45_000
 """Cells times actions: 180 kB on board."""
-TUNE_PART = 8
-"""Each setting of the grid is tried with one part in so many of the whole training."""
-SNAPSHOTS = 10
 EVERY_OPTION = "option*."
 FIRST_EXPLORATION, FINAL_EXPLORATION, EXPLORATION_FRAC = 0.9, 0.03, 0.4
 PAPER_BINS = {
@@ -71,6 +52,16 @@ class QSettings:
     learning_rate: float
     """Falls to a tenth in a straight line; 0 takes one over the visits."""
     discount: float
+
+    @property
+    def copies(self) -> int:
+        """Missions of a round."""
+        return COPIES
+
+    @property
+    def words(self) -> str:
+        """What is tried, for the progress line."""
+        return self.bins
 
 
 def grid_for(scenario: Scenario) -> tuple[QSettings, ...]:
@@ -132,12 +123,24 @@ class Learner:
         """Return the open action of the highest value."""
         return best_open(self.values[self.bins.cells_of(row)], is_open)
 
-    def table(self) -> Table:
-        """Return the table; what was never tried takes its action's mean."""
+    def kept(self) -> Arrays:
+        """Return the table's values; what was never tried takes its action's mean."""
         tried = self.visits > 0
         weight = np.maximum(self.visits.sum(axis=0), 1)
         mean = (self.values * self.visits).sum(axis=0) / weight
-        return Table(self.bins, np.where(tried, self.values, mean).astype(np.float32))
+        return {"best": np.where(tried, self.values, mean).astype(np.float32)}
+
+    def policy(self, kept: Arrays) -> Table:
+        """Return the table of what ``kept`` returned."""
+        return Table(self.bins, kept["best"])
+
+    def state(self) -> Arrays:
+        """Return everything that a checkpoint must hold."""
+        return {"values": self.values, "visits": self.visits}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up the state of a checkpoint."""
+        self.values, self.visits = arrays["values"], arrays["visits"]
 
     def _learn(self, moment: Moment, rate: float) -> None:
         now, flying = self.bins.cells_of(moment.row), moment.flying
@@ -178,155 +181,27 @@ def train_q_learning(
     A checkpoint in ``out`` is gone on from, to the same bytes. Raises ``TrainingInterrupted`` on Ctrl-C, after which
     the same call goes on, and ``TrainingError`` for a folder that holds another training.
     """
-    if steps < 1:
-        raise TrainingError(f"{steps} training steps make no policy. Ask for 1 or more.")
-    grid = tuple(grid or grid_for(scenario))
-    plan = {"scenario_sha256": scenario.sha256, "seed": seed, "steps": steps, "orbits": orbits}
-    store = Checkpoint(out / "checkpoint" / "q-learning.npz", {**plan, "grid": [asdict(point) for point in grid]})
-    practice = _Practice(scenario, grid, steps, seed, orbits, store, progress)
-    try:
-        practice.tune()
-        practice.train()
-    except KeyboardInterrupt:
-        practice.save()
-        raise TrainingInterrupted(
-            f"Training stopped after {practice.flown} slots. Run the same again to go on from {out}."
-        ) from None
-    return _export(practice, scenario, steps, seed, orbits, out)
+    tried = tuple(grid or grid_for(scenario))
+    return practise(KIND, scenario, tried, steps=steps, seed=seed, out=out, progress=progress, orbits=orbits)
 
 
-class _Practice:
-    """Tuning and training with what is known so far."""
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        grid: tuple[QSettings, ...],
-        steps: int,
-        seed: int,
-        orbits: float | None,
-        store: Checkpoint,
-        progress: Progress,
-    ) -> None:
-        self.scenario, self.grid, self._seed, self._orbits = scenario, grid, seed, orbits
-        self._store, self._progress = store, progress
-        self._slots = timeline_of(scenario, orbits).episode_slots * COPIES
-        self.rounds = max(1, -(-steps // self._slots))
-        self.worths: list[float | None] = []
-        self.points: list[CurvePoint] = []
-        self.number, self.best_worth, self.best = 0, -np.inf, np.zeros((0, 0), np.float32)
-        self.learner: Learner | None = None
-        self._held: dict[str, NDArray[Any]] = {}
-        if kept := store.load():
-            arrays, state = kept
-            self.worths, self.number, self.best_worth = state["worths"], state["number"], state["best_worth"]
-            self.points = [CurvePoint(*point) for point in state["points"]]
-            self.best = arrays["best"]
-            if "values" in arrays:
-                self.learner = learner = self._learner(self.settings)
-                assert learner is not None
-                learner.values, learner.visits = arrays["values"], arrays["visits"]
-                self._hold(learner)
-
-    @property
-    def flown(self) -> int:
-        """Slots flown with the setting that is trained in full."""
-        return self.number * self._slots
-
-    @property
-    def settings(self) -> QSettings:
-        """The best setting of the grid."""
-        worths = [-np.inf if worth is None else worth for worth in self.worths]
-        return self.grid[int(np.argmax(worths))]
-
-    def tune(self) -> None:
-        """Try each setting that was not yet tried."""
-        part = max(1, self.rounds // TUNE_PART)
-        while len(self.worths) < len(self.grid):
-            point = self.grid[len(self.worths)]
-            learner = self._learner(point)
-            if learner is None:
-                self.worths.append(None)
-                continue
-            for number in range(part):
-                learner.fly(number, part)
-            worth = self._keep_best(learner.table())
-            self.worths.append(worth)
-            self._progress(len(self.worths), len(self.grid), f"tried {point.bins}: {worth:.2f} per mission")
-
-    def train(self) -> None:
-        """Train the best setting in full; the table that ever did best on the validation missions is kept."""
-        learner = self.learner = self.learner or self._learner(self.settings)
-        if learner is None:
-            raise TrainingError(f"No discretisation of {self.scenario.name} is small enough. Use a smaller pool.")
-        every = max(1, self.rounds // SNAPSHOTS)
-        while self.number < self.rounds:
-            reward, epsilon = learner.fly(self.number, self.rounds)
-            self.number += 1
-            self._hold(learner)
-            self.points.append(CurvePoint(self.flown, self.number * COPIES, reward, epsilon))
-            if self.number % every == 0 or self.number == self.rounds:
-                self._keep_best(learner.table())
-                self.save()
-            line = f"reward {reward:.2f} per mission, exploring {epsilon:.0%}"
-            self._progress(self.flown, self.rounds * self._slots, line)
-
-    def save(self) -> None:
-        """Write the checkpoint, as of the last whole round."""
-        arrays: dict[str, NDArray[Any]] = {"best": self.best, **self._held}
-        state = {
-            "worths": self.worths,
-            "number": self.number,
-            "best_worth": self.best_worth,
-            "points": [[p.step, p.episodes, p.reward_mean, p.exploration_frac] for p in self.points],
-        }
-        self._store.save(arrays, state)
-
-    def _hold(self, learner: Learner) -> None:
-        self._held = {"values": learner.values.copy(), "visits": learner.visits.copy()}
-
-    def _keep_best(self, table: Table) -> float:
-        worth = self._worth(table)
-        if worth > self.best_worth:
-            self.best_worth, self.best = worth, table.values
-        return worth
-
-    def _learner(self, settings: QSettings) -> Learner | None:
-        bins = measure_bins(self.scenario, settings.bins, self._seed, self._orbits)
-        return None if bins is None else Learner(self.scenario, settings, bins, self._seed, self._orbits)
-
-    def _worth(self, table: Table) -> float:
-        return worth_on(self.scenario, lambda row, is_open: _choose(table, row, is_open), self._orbits)
+def _start(scenario: Scenario, settings: QSettings, seed: int, orbits: float | None) -> Learner:
+    bins = measure_bins(scenario, settings.bins, seed, orbits)
+    if bins is None:
+        raise TooLargeError(f"No discretisation of {scenario.name} is small enough. Use a smaller pool.")
+    return Learner(scenario, settings, bins, seed, orbits)
 
 
-def _choose(table: Table, row: FloatArray, is_open: Flags) -> Actions:
-    return best_open(table.values[table.bins.cells_of(row)], is_open)
-
-
-def _export(
-    practice: _Practice, scenario: Scenario, steps: int, seed: int, orbits: float | None, out: Path
-) -> Practised:
-    """Write the table, prove that the file chooses alike, then card and curve. No proof, no file."""
-    assert practice.learner is not None
-    table = Table(practice.learner.bins, practice.best)
-    rows, is_open = visited(scenario, seed, lambda row, flags: _choose(table, row, flags), orbits)
-    trained = {
-        "steps": practice.flown,
-        "seed": seed,
-        **asdict(practice.settings),
-        "state": table.bins.describe(len(scenario.pool.models)),
-        "settings_tried": sum(worth is not None for worth in practice.worths),
-        "validation_reward": practice.best_worth,
-        "agreement_states": len(rows),
-    }
-    path = out / f"q-learning-{scenario.name}.npz"
-    path.with_suffix(".json").unlink(missing_ok=True)  # the card of an older file would refuse this one
-    file = save_table(path, table, describe("q-learning", scenario, trained))
-    read = load_table(path).table
-    ours = np.array([np.where(flags, read(row), -np.inf).argmax() for row, flags in zip(rows, is_open, strict=True)])
-    agreement = float(np.mean(ours == _choose(table, rows, is_open)))
-    if agreement < 1.0:
-        path.unlink()
-        raise TrainingError(f"The file chooses otherwise on {1 - agreement:.2%} of {len(rows)} states. None was kept.")
-    title = f"q-learning in {scenario.name}, seed {seed}"
-    return write_results(path, file, practice.points, title, practice.flown, agreement)
+KIND = Kind(
+    name="q-learning",
+    title="q-learning",
+    tune_part=8,
+    tunes_one=True,
+    snapshots=10,
+    start=_start,
+    choose=lambda table, rows, is_open: best_open(table.values[table.bins.cells_of(rows)], is_open),
+    save=save_table,
+    load=lambda path: load_table(path).table,
+    told=lambda table, scenario: {"state": table.bins.describe(len(scenario.pool.models))},
+    unlearned={"best": np.zeros((0, 0), np.float32)},
+)
