@@ -139,7 +139,8 @@ def simplify(model: ModelProto) -> ModelProto:
     silence_onnxruntime()  # onnxslim imports it
     import onnxslim
 
-    slim: Any = rewritten(onnxslim.slim(model))
+    slimmed: Any = onnxslim.slim(model)
+    slim = rewritten(slimmed)
     for part in (slim, slim.graph):
         part.doc_string = ""
     del slim.graph.metadata_props[:]
