@@ -57,7 +57,7 @@ class Sight:
     def axes(self) -> NDArray[np.float64]:
         """(3, 3): the camera's right, down and forward in east, north, up.
 
-        >>> Sight.straight_down(0.5).axes().round(3).tolist()
+        >>> (Sight.straight_down(0.5).axes().round(3) + 0.0).tolist()
         [[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]]
         """
         heading, tilt = math.radians(self.heading_deg), math.radians(self.tilt_deg)

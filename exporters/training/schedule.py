@@ -17,7 +17,7 @@ def lr_frac(schedule: str, step: int, steps: int, warmup_frac: float) -> float:
     stays after it.
 
     >>> [round(lr_frac("linear", step, 5, 0.2), 2) for step in range(5)]
-    [1.0, 0.8, 0.6, 0.4, 0.2]
+    [0.5, 1.0, 0.75, 0.5, 0.25]
     """
     if schedule == "one-cycle":
         return _cycle(step, steps, warmup_frac, (_START_FRAC, 1.0, _END_FRAC))

@@ -21,7 +21,7 @@ PutRows = Callable[[int, FloatArray, BoolArray], None]
 def fade(edge_px: int, overlap_px: int) -> FloatArray:
     """(edge,) weights that rise over the first ``overlap_px`` pixels and fall over the last; never 0.
 
-    >>> fade(6, 2).round(3).tolist()
+    >>> [round(weight, 3) for weight in fade(6, 2).tolist()]
     [0.146, 0.854, 1.0, 1.0, 0.854, 0.146]
     """
     step = (np.minimum(np.arange(edge_px), np.arange(edge_px)[::-1]) + 0.5) / max(overlap_px, 1)
