@@ -8,9 +8,7 @@ ways: the graphs' files, and what their sessions took when they were opened and 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -21,10 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reporting import REPO, Row, hold_to_bars
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 POOL = ("eurosat-mobilenet-v2", "eurosat-mobilenet-v3-large", "eurosat-resnet18")
 MISSION = """
@@ -201,7 +200,7 @@ def main() -> None:
     memory = working(scene, given.slots)
     graphs_mb = sum((REPO / "deploy/packages" / name / "model.onnx").stat().st_size for name in POOL) / 1e6
     sessions_mb = sum(mb for what, mb in added.items() if what.startswith(("session ", "batch ")))
-    rows = [
+    rows: list[Row] = [
         ("first_tile_wall_s", statistics.median(wall for wall, _ in starts), "s", 3.0),
         ("first_tile_cpu_s", statistics.median(cpu for _, cpu in starts), "s", None),
         ("idle_cpu_frac", idle_frac(given.idle_s, given.idle_slot_s), "", 0.01),
@@ -213,20 +212,7 @@ def main() -> None:
         ("resident_less_sessions_mb", memory["resident_mb"] - sessions_mb, "MB", 300.0),
         ("load_average", os.getloadavg()[0], "", None),
     ]
-    figures = {
-        name: {"value": value, "unit": unit, "bar": bar, "met": bar is None or value <= bar}
-        for name, value, unit, bar in rows
-    }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=False).stdout
-    out = REPO / "build" / "bench"
-    out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": platform.platform(), "commit": commit.strip(), "parts_mb": added, "figures": figures}
-    (out / "daemon.json").write_text(json.dumps(result, indent=1) + "\n")
-    for name, figure in figures.items():
-        verdict = "" if figure["bar"] is None else f"bar {figure['bar']:g}: {'met' if figure['met'] else 'MISSED'}"
-        print(f"{name:<30} {figure['value']:10.3f} {figure['unit']:<3} {verdict}")
-    if not all(figure["met"] for figure in figures.values()):
-        sys.exit(1)
+    hold_to_bars("daemon", rows, parts_mb=added)
 
 
 if __name__ == "__main__":

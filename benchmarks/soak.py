@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import REPO, hold_to_bars
 
-REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "tests" / "runtime" / "daemon"))
 
 MISSION = """
@@ -52,7 +49,7 @@ BARS = {
     "wal_kb": 3 * 33_600,  # of three stores; each is moved at 8,192 pages of 4 KiB
     "sqlite_kb_a_slot": 4.0,
 }
-UNITS = dict.fromkeys(("rss_grown_mb", "rss_most_mb"), "MB") | dict.fromkeys(("log_kb", "trace_kb", "wal_kb"), "kB")
+UNITS = {"rss_grown_mb": "MB", "rss_most_mb": "MB", "log_kb": "kB", "trace_kb": "kB", "wal_kb": "kB"}
 
 
 def image(path: Path, seed: int) -> None:
@@ -138,25 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=float, default=7.0)
     found = soak(parser.parse_args().days)
-    figures = {
-        name: {
-            "value": value,
-            "unit": UNITS.get(name, ""),
-            "bar": BARS.get(name),
-            "met": value <= BARS.get(name, value),
-        }
-        for name, value in found.items()
-    }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=False).stdout
-    out = REPO / "build" / "bench"
-    out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": platform.platform(), "commit": commit.strip(), "figures": figures}
-    (out / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
-    for name, figure in figures.items():
-        verdict = "" if figure["bar"] is None else f"bar {figure['bar']:g}: {'met' if figure['met'] else 'MISSED'}"
-        print(f"{name:<18} {figure['value']:12.3f} {figure['unit']:<6} {verdict}")
-    if not all(figure["met"] for figure in figures.values()):
-        sys.exit(1)
+    hold_to_bars("soak", ((name, value, UNITS.get(name, ""), BARS.get(name)) for name, value in found.items()))
 
 
 if __name__ == "__main__":

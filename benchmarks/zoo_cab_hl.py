@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import platform
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from reporting import interval, trained_by, write_result
 
 from exporters.courses.cab_hl import RECIPE, course
 from exporters.training.loop import fit_course
@@ -38,8 +35,6 @@ LONGER = 4
 """Times the epochs of the others, for the variant of that name: whether more steps are what is missing."""
 _ONE_SEED = {("idtrees", "hsi + lidar"), ("idtrees", "random split"), ("houston2013", "random split")}
 """What is a look, not a comparison."""
-_T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Student's t for a 95 % interval over so many seeds."""
 
 
 def main() -> None:
@@ -92,7 +87,7 @@ def _trained(
 def _write(options: argparse.Namespace, runs: dict[str, dict[str, list[dict[str, float]]]]) -> None:
     summary = {
         f"{name}, {variant}": {
-            key: _interval([run[key] for run in found if key in run])
+            key: interval([run[key] for run in found if key in run], ci95=0.0, seeds=1)
             for key in found[0]
             if key not in ("seed", "cpu_s")
         }
@@ -100,16 +95,13 @@ def _write(options: argparse.Namespace, runs: dict[str, dict[str, list[dict[str,
         for variant, found in variants.items()
     }
     report = {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, 1 thread",
-        "command": "python benchmarks/zoo_cab_hl.py --data DATA",
+        **trained_by("python benchmarks/zoo_cab_hl.py --data DATA"),
         "recipe": {"size": "edge", "batch": BATCH, **RECIPE, "epochs": EPOCHS, "longer": LONGER, "steps_per_epoch": 20},
         "seeds": options.seeds,
         "runs": runs,
         "summary": summary,
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, report)
     for name, figures in summary.items():
         shown = "  ".join(
             f"{key} {figures[key]['mean']:.3f} ± {figures[key]['ci95']:.3f}"
@@ -117,14 +109,6 @@ def _write(options: argparse.Namespace, runs: dict[str, dict[str, list[dict[str,
             if key in figures
         )
         print(f"{name:36s} {shown}", flush=True)
-
-
-def _interval(values: list[float]) -> dict[str, float]:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean, "ci95": 0.0, "seeds": 1}
-    half = _T95.get(len(values), 2.0) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return {"mean": mean, "ci95": half}
 
 
 if __name__ == "__main__":

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import platform
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import interval, trained_by, write_result
 
 from exporters.courses.hybrid_segufomer import RECIPE, course
 from exporters.training.loop import fit_course
@@ -55,8 +53,6 @@ if len(sys.argv) > 3:
     print(float(abs(other - answer).max()), float(((other > 0) == (answer > 0)).mean()))
 """
 """Peak memory of a process that answers one tile at published size, and parity of its graph."""
-_T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Student's t for a 95 % interval over so many seeds."""
 
 
 def main() -> None:
@@ -126,35 +122,28 @@ def _told(*arguments: str) -> list[str]:
 
 def _write(options: argparse.Namespace, runs: dict[str, list[dict[str, float]]], memory: dict[str, Any]) -> None:
     summary = {
-        variant: {key: _interval([run[key] for run in found]) for key in found[0] if key not in ("seed", "cpu_s")}
+        variant: {
+            key: interval([run[key] for run in found], ci95=0.0, seeds=1)
+            for key in found[0]
+            if key not in ("seed", "cpu_s")
+        }
         for variant, found in runs.items()
     }
     report = {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, 1 thread",
-        "command": "python benchmarks/zoo_hybrid_segufomer.py --data DATA",
+        **trained_by("python benchmarks/zoo_hybrid_segufomer.py --data DATA"),
         "recipe": {"size": "edge", **RECIPE, "batch": 6, "steps_per_epoch": 12, "edge_px": 96, "shrink": 4},
         "seeds": options.seeds,
         "published_size_at_256_px": memory,
         "runs": runs,
         "summary": summary,
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, report)
     for variant, figures in summary.items():
         shown = "  ".join(
             f"{key} {figures[key]['mean']:.3f} ± {figures[key]['ci95']:.3f}"
             for key in ("f1", "iou", "precision", "recall", "threshold-f1")
         )
         print(f"{variant:30s} {shown}", flush=True)
-
-
-def _interval(values: list[float]) -> dict[str, float]:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean, "ci95": 0.0, "seeds": 1}
-    half = _T95.get(len(values), 2.0) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return {"mean": mean, "ci95": half}
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import platform
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import interval, trained_by, write_result
 
 from exporters.courses.jspsr import RECIPE, TerrainCourse, course
 from exporters.training.loop import fit_course
@@ -33,8 +31,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 MAIN = ("terrain", "surface")
 """Over all seeds; the ablations with the first one."""
-_T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Student's t for a 95 % interval over so many seeds."""
 
 
 def main() -> None:
@@ -47,17 +43,14 @@ def main() -> None:
         if found:
             runs[variant].append(found)
     report = {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, 1 thread",
-        "command": "python benchmarks/zoo_jspsr.py --data DATA --overfit",
+        **trained_by("python benchmarks/zoo_jspsr.py --data DATA --overfit"),
         "recipe": {**RECIPE, "epochs": options.epochs, "steps": 25 * options.epochs, "batch": 8, "edge_px": 48},
         "seeds": options.seeds,
         "runs": runs,
         **({"overfit": _overfit(options)} if options.overfit else {}),
         "summary": {variant: _summary(found) for variant, found in runs.items() if found},
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, report)
     _print(report["summary"])
 
 
@@ -140,15 +133,7 @@ def _synthetic() -> tuple[Any, Any, Any]:
 
 
 def _summary(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    return {key: _interval([run[key] for run in runs]) for key in runs[0] if key.endswith(("_m", "_db", "_frac"))}
-
-
-def _interval(values: list[float]) -> dict[str, float]:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean}
-    half = _T95.get(len(values), 2.0) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return {"mean": mean, "ci95": half}
+    return {key: interval([run[key] for run in runs]) for key in runs[0] if key.endswith(("_m", "_db", "_frac"))}
 
 
 def _print(summary: dict[str, Any]) -> None:

@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from reporting import interval, trained_by, write_result
 
 from exporters.checkpoint import load_checkpoint
 from exporters.courses.ssa_net import ChangeCourse, course
@@ -32,8 +30,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without attention": {"attention": False},
     "plain convolutions": {"conv": "plain"},
 }
-_T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
-"""Student's t for a 95 % interval over so many seeds."""
 
 
 def main() -> None:
@@ -45,16 +41,13 @@ def main() -> None:
     }
     keys = [key for key in runs["edge"][0] if key.endswith(("f1", "iou", "kappa", "precision", "recall"))]
     report = {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, 1 thread",
-        "command": "python benchmarks/zoo_ssa_net.py --data DATA",
+        **trained_by("python benchmarks/zoo_ssa_net.py --data DATA"),
         "recipe": _recipe(options),
         "seeds": options.seeds,
         "runs": runs,
-        "summary": {key: _interval([run[key] for run in runs["edge"]]) for key in keys},
+        "summary": {key: interval([run[key] for run in runs["edge"]], ci95=math.nan) for key in keys},
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, report)
     for key in keys:
         if not key.endswith(("precision", "recall")):
             found = report["summary"][key]
@@ -120,14 +113,6 @@ def _elsewhere(made: ChangeCourse, network: Any, data: Path) -> dict[str, float]
     ours = Counts.sum(Counts.of(probability(network, p, made.edge_px) > 0.5, p.changed) for p in pairs)
     plain = Counts.sum(Counts.of(difference_mask(p.earlier, p.later), p.changed) for p in pairs)
     return ours.measures(f"{name}-") | plain.measures(f"{name}-differencing-")
-
-
-def _interval(values: list[float]) -> dict[str, float]:
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean, "ci95": math.nan}
-    half = _T95.get(len(values), 2.0) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return {"mean": mean, "ci95": half}
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import REPO, cached, measured_by, write_result
 
-REPO = Path(__file__).resolve().parent.parent
 OUT = REPO / "build" / "zoo" / "sscdh"
 RESULT = REPO / "benchmarks" / "results" / "zoo-sscdh.json"
 BASE = {"attention": False, "head": "coupled", "box_loss": "ciou"}
@@ -151,7 +148,7 @@ def overfit(steps: int) -> dict[str, Any]:
     for _ in range(steps):
         loss = detection_loss(network, network(batch["image"].float() / 255), batch["targets"], edge_px=256)["loss"]
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         losses.append(float(loss.detach()))
@@ -265,14 +262,6 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def cached(name: str, make: Any) -> Any:
-    """A part of the result that is not measured twice."""
-    path = OUT / f"{name}.json"
-    if not path.is_file():
-        path.write_text(json.dumps(make(), indent=1) + "\n", encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def main() -> int:
     """Train what is missing, score, write."""
     parser = argparse.ArgumentParser()
@@ -298,16 +287,17 @@ def main() -> int:
         "auair": lambda: auair(args),
     }
     if args.only in parts:
-        print(json.dumps(cached(args.only, parts[args.only])))
+        print(json.dumps(cached(OUT / f"{args.only}.json", parts[args.only])))
         return 0
     if args.report:
-        write({name: cached(name, make) for name, make in parts.items() if (OUT / f"{name}.json").is_file()}, args)
+        paths = {name: OUT / f"{name}.json" for name in parts}
+        write({name: cached(path, parts[name]) for name, path in paths.items() if path.is_file()}, args)
         return 0
     wanted = [(args.only.rpartition(":")[0], int(args.only.rpartition(":")[2]))] if args.only else RUNS
     for name, seed in wanted:
         train(name, seed, args)
     if not args.only:
-        write({name: cached(name, make) for name, make in parts.items()}, args)
+        write({name: cached(OUT / f"{name}.json", make) for name, make in parts.items()}, args)
     return 0
 
 
@@ -316,12 +306,7 @@ def write(parts: dict[str, Any], args: argparse.Namespace) -> None:
     paths = [folder(name, seed) / "bench.json" for name, seed in RUNS]
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
     table = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}",
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        "measured_on": time.strftime("%Y-%m-%d"),
-        "command": "make bench-zoo-sscdh",
+        **measured_by("make bench-zoo-sscdh"),
         "recipe": f"SSDD subset, 301 train, 43 held back, 116 test; edge width 0.125, {args.edge} px, batch "
         f"{args.batch}, {args.epochs} epochs, AdamW 2e-3 one-cycle, weight decay 0.05, EMA 0.99, {args.precision}; "
         "mosaic 1.0, scale 0.5, translate 0.1, mirror 0.5, value 0.4; the epoch is chosen by AP50-95 on what is held "
@@ -330,8 +315,7 @@ def write(parts: dict[str, Any], args: argparse.Namespace) -> None:
         **parts,
         "runs": runs,
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, table)
     for name, row in table["variants"].items():
         figures = "  ".join(
             f"{key} {row[key]['mean']:.3f}" + (f" ± {row[key]['ci95_half']:.3f}" if row[key]["ci95_half"] else "")

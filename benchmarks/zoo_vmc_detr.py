@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import REPO, cached, measured_by, write_result
 
-REPO = Path(__file__).resolve().parent.parent
 OUT = REPO / "build" / "zoo" / "vmc-detr"
 RESULT = REPO / "benchmarks" / "results" / "zoo-vmc-detr.json"
 DATA = REPO.parent / "shared" / "data" / "gdit-aerial-airport"
@@ -111,7 +108,7 @@ def overfit(args: argparse.Namespace) -> dict[str, Any]:
     for step in range(args.steps):
         loss = detection_loss(network, batch["image"].float() / 255.0, batch["targets"])["loss"]
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
@@ -193,14 +190,6 @@ def counts() -> dict[str, Any]:
     return table
 
 
-def cached(name: str, make: Any) -> Any:
-    """A part of the result that is not measured twice."""
-    path = OUT / f"{name}.json"
-    if not path.is_file():
-        path.write_text(json.dumps(make(), indent=1) + "\n", encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def main() -> int:
     """Train what is missing, check, write."""
     parser = argparse.ArgumentParser()
@@ -220,14 +209,14 @@ def main() -> int:
     torch.set_flush_denormal(True)
     parts = {"counts": counts, "overfit": lambda: overfit(args), "parity": lambda: parity(args)}
     if args.only in parts:
-        print(json.dumps(cached(args.only, parts[args.only])))
+        print(json.dumps(cached(OUT / f"{args.only}.json", parts[args.only])))
         return 0
     if args.only != "write":
         for run in [args.only] if args.only else args.runs:
             train(*parted(run), args)
     if args.only is None:
         for name, make in parts.items():
-            cached(name, make)
+            cached(OUT / f"{name}.json", make)
     if args.only in (None, "write"):
         write(args, list(parts))
     return 0
@@ -256,12 +245,7 @@ def write(args: argparse.Namespace, parts: list[str]) -> None:
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(OUT.glob("*/bench.json"))]
     files = {name: OUT / f"{name}.json" for name in parts}
     table = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}",
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        "measured_on": time.strftime("%Y-%m-%d"),
-        "command": "make bench-zoo-vmc-detr",
+        **measured_by("make bench-zoo-vmc-detr"),
         "recipe": f"GDIT airport subset in tiles of {args.tile} px, scaled to {args.edge}; edge width 0.25, batch 8, "
         f"{args.epochs} epochs, AdamW {LR:g} one-cycle, weight decay {WEIGHT_DECAY:g}, EMA 0.98, clip 1.0, fp32; scale "
         "0.5, translate 0.1, mirror 0.5, HSV 0.015/0.7/0.4; the epoch is chosen by AP50-95 on what is held back",
@@ -271,8 +255,7 @@ def write(args: argparse.Namespace, parts: list[str]) -> None:
         "runs_stopped": [stopped(path.parent) for path in sorted(OUT.glob("*/curve.csv")) if unfinished(path.parent)],
         "runs_not_begun": [run for run in args.runs if not (folder(*parted(run)) / "curve.csv").is_file()],
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_result(RESULT, table)
     for run in runs:
         figures = "  ".join(f"{key} {run['test'].get(key, 0.0):.4f}" for key in METRICS)
         print(f"{run['variant']:<20} seed {run['seed']}  {figures}")
