@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def reasons_of(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str) ->
 
 
 def bulletin(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str, *, stopping: bool) -> dict[str, Any]:
-    """Return the status but for the times, as plain values for JSON."""
+    """Return the status but for the times of the moment, as plain values for JSON (see ``later``)."""
     reasons = reasons_of(aboard, wired, diary, policy_doubt)
     ahead, readings, state = wired.world.ahead, wired.world.readings, wired.world.state
     product, byte = aboard.store.backlog()
@@ -80,7 +81,7 @@ def bulletin(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str, *, s
             "eclipse_in_s": None if state is None else state.eclipse_in_s,
         },
         "contact": {True: "start", False: "stop", None: "auto"}[aboard.orders.contact],
-        "queue": {"tile": 0 if state is None else state.waiting_tile, "products": product, "byte": byte},
+        "queue": {"tile": aboard.intake.ledger.left_tile(aboard.next_slot()), "products": product, "byte": byte},
         "pictures": {
             "waiting": aboard.outbox.waiting_file,
             "byte": aboard.outbox.waiting_byte,
@@ -90,6 +91,21 @@ def bulletin(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str, *, s
         "models": wired.fleet.summary(),
         "clock_jumps": wired.facts.jumps,
         "events": list(diary.events),
+    }
+
+
+def later(status: Mapping[str, Any], since_s: float) -> dict[str, Any]:
+    """Return the forecast of a status as it stands ``since_s`` after its slot began.
+
+    >>> later({"quality": "good", "tle_age_days": 1.0, "pass_in_s": 60.0, "eclipse_in_s": None}, 43_200.0)
+    {'quality': 'good', 'tle_age_days': 1.5, 'pass_in_s': 0.0, 'eclipse_in_s': None}
+    """
+    age_days = status["tle_age_days"]
+    ahead = {name: status[name] for name in ("pass_in_s", "eclipse_in_s")}
+    return {
+        "quality": status["quality"],
+        "tle_age_days": None if age_days is None else age_days + since_s / 86_400,
+        **{name: None if left_s is None else max(left_s - since_s, 0.0) for name, left_s in ahead.items()},
     }
 
 

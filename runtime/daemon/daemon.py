@@ -18,7 +18,7 @@ from power_sim.errors import PowerSimError
 from ..engines import return_freed
 from ..errors import MissionError, StoreError, SubsolarError
 from ..records import SlotRecord
-from .bulletin import Diary, bulletin
+from .bulletin import Diary, bulletin, later
 from .clock import Clock
 from .control import Request
 from .metrics import limit_of, write_text
@@ -72,10 +72,10 @@ class Daemon:
         self.watch = PolicyWatch()
         self.diary = Diary()
         self._started_s = clock.monotonic_s()
-        self._due_s = self._started_s
+        self._due_s = self._observed_s = self._started_s
         self._deadline_s = float("inf")
         self.wired: Wired = aboard.wire(self)
-        self.status: Mapping[str, Any] = self._status()
+        self._seen = self._look()
 
     # What the collaborators ask for -------------------------------------------------------------------------------
 
@@ -93,6 +93,19 @@ class Daemon:
         """Keep an event for status and ground."""
         log.warning("%s", text)
         self.diary.events.append({"unix_s": round(self._clock.unix_s(), 1), "text": text})
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """What the daemon says of itself: counts after the last slot, times of this moment; any thread may ask."""
+        observed_s, said = self._seen
+        now_s = self._clock.monotonic_s()
+        return {
+            **said,
+            "forecast": later(said["forecast"], now_s - observed_s),
+            "unix_s": self._clock.unix_s(),
+            "uptime_s": now_s - self._started_s,
+            "next_slot_in_s": max(self._due_s - now_s, 0.0),
+        }
 
     # From outside -----------------------------------------------------------------------------------------------
 
@@ -120,6 +133,7 @@ class Daemon:
         """Fly the slot that is due; a slot that fails is counted, told, and tried again in the next one."""
         slot_s = self.wired.mission.scenario.orbit.slot_s
         began_s = self._clock.monotonic_s()
+        self._observed_s = began_s
         self._deadline_s = began_s + slot_s * self.wired.mission.scenario.limits.busy_max_frac
         if self._aboard.ballast.trim():
             self.told("the disk is full: the room that was held back for this is given up")
@@ -179,7 +193,7 @@ class Daemon:
             request = self._clock.wait(self.commands, min(left_s, SLICE_S))
             if request is not None:
                 request.answer.put(self._obey(request))
-                self.status = self._status()
+                self._seen = self._look()
             elif left_s <= 0:
                 return
 
@@ -322,15 +336,15 @@ class Daemon:
             metrics.add("policy_overridden_total", limit=limit_of(record.overruled))
 
     def _publish(self) -> None:
-        self.status = self._status()
-        metrics, reports = self._aboard.metrics, self.wired.mission.flight.reports
-        product, byte = self.status["queue"]["products"], self.status["queue"]["byte"]
+        self._seen = self._look()
+        status, metrics, reports = self.status, self._aboard.metrics, self.wired.mission.flight.reports
+        product, byte = status["queue"]["products"], status["queue"]["byte"]
         metrics.set("queue_products", product, priority="all")
         metrics.set("queue_bytes", byte)
         if self.diary.last is not None:
             metrics.set("battery_charge_ratio", self.diary.last.charge_frac)
         metrics.set("ladder_step", self.wired.facts.rung.step)
-        metrics.set("degraded", float(bool(self.status["reasons"])))
+        metrics.set("degraded", float(bool(status["reasons"])))
         if reports.metrics_file:
             try:
                 write_text(self.wired.mission.at(reports.metrics_file), metrics.text())
@@ -344,13 +358,8 @@ class Daemon:
         flown = "no slot yet" if last is None else f"slot {last.slot}: {last.model}, charge {last.charge_frac:.0%}"
         return f"{self.status['state']}; {flown}"
 
-    def _status(self) -> Mapping[str, Any]:
-        now_s = self._clock.monotonic_s()
+    def _look(self) -> tuple[float, Mapping[str, Any]]:
+        """Return when the slot began that the status speaks of, and the status but for the times of the moment."""
         doubt = self.watch.doubt()
         said = bulletin(self._aboard, self.wired, self.diary, doubt, stopping=self.stopping.is_set())
-        return {
-            **said,
-            "unix_s": self._clock.unix_s(),
-            "uptime_s": now_s - self._started_s,
-            "next_slot_in_s": max(self._due_s - now_s, 0.0),
-        }
+        return self._observed_s, said

@@ -61,6 +61,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = open_database(path, APPLICATION_ID, MIGRATIONS)
+        self._left_tile = self._claimed_tile = 0
+        self._claimed_slot = -1
 
     def close(self) -> None:
         """Release the file."""
@@ -93,7 +95,13 @@ class Ledger:
 
     def waiting(self) -> list[Waiting]:
         """Return all frames with tiles left, the oldest first."""
-        return [Waiting(*row) for row in self._rows("SELECT * FROM frames ORDER BY arrived")]
+        frames = [Waiting(*row) for row in self._rows("SELECT * FROM frames ORDER BY arrived")]
+        self._left_tile = sum(frame.left_tile for frame in frames)
+        return frames
+
+    def left_tile(self, next_slot: int) -> int:
+        """Return how many tiles wait once the slots before ``next_slot`` are kept; asks no disk, which may refuse."""
+        return self._left_tile - (self._claimed_tile if self._claimed_slot < next_slot else 0)
 
     def recut(self, sha256: str, tile: int) -> None:
         """Begin a frame anew that is cut into another number of tiles than before."""
@@ -102,9 +110,11 @@ class Ledger:
 
     def claim(self, slot: int, ended: Iterable[tuple[str, int]]) -> None:
         """Note durably how many tiles of each frame (by hash) end in ``slot``."""
+        rows = [(name, slot, tile) for name, tile in ended]
         with self._writing():
             self._db.execute("DELETE FROM claims")
-            self._db.executemany("INSERT INTO claims VALUES (?, ?, ?)", [(name, slot, tile) for name, tile in ended])
+            self._db.executemany("INSERT INTO claims VALUES (?, ?, ?)", rows)
+        self._claimed_slot, self._claimed_tile = slot, sum(tile for _, _, tile in rows)
 
     def apply(self, slot: int) -> list[str]:
         """Make the claims of slots up to ``slot`` true; return the files of the frames that have ended."""
@@ -119,6 +129,7 @@ class Ledger:
             for sha256, _ in over:
                 self._remember(sha256, "done")
             self._db.execute("DELETE FROM frames WHERE ended_tile >= tile")
+        self._claimed_tile = 0  # those of a slot that was not kept are made anew with it
         return [str(file) for _, file in over]
 
     def _remember(self, sha256: str, ended: str) -> None:

@@ -200,6 +200,33 @@ def test_status_is_answered_over_a_socket_that_only_its_owner_may_use(craft: Any
     assert json.dumps(status)
 
 
+def test_times_in_the_status_are_of_the_moment_and_counts_are_those_after_the_slot(craft: Any) -> None:
+    craft.image()
+    craft.daemon.fly_slot()
+    socket = craft.folder / "state" / "control.sock"
+    first = ask(socket, {"do": "status"})
+    craft.clock.pass_s(50.0)
+    then = ask(socket, {"do": "status"})
+    assert first["counts"]["done_tile"] == 16
+    assert first["queue"]["tile"] == 0
+    assert first["next_slot_in_s"] - then["next_slot_in_s"] == pytest.approx(50.0)
+    assert then["uptime_s"] - first["uptime_s"] == pytest.approx(50.0)
+    assert then["unix_s"] - first["unix_s"] == pytest.approx(50.0)
+    assert first["forecast"]["pass_in_s"] - then["forecast"]["pass_in_s"] == pytest.approx(50.0)
+    assert "so far     16 tiles done" in table_of(then)
+    assert "queue      0 tiles, 16 products" in table_of(then)
+
+
+def test_tiles_of_a_slot_that_was_paused_wait_also_after_a_start(craft: Any) -> None:
+    obey(craft, "pause")
+    craft.image()
+    craft.fly()
+    assert craft.daemon.status["queue"]["tile"] == 16
+    craft.stop()
+    craft.start()
+    assert craft.daemon.status["queue"]["tile"] == 16
+
+
 def test_commands_wait_for_the_loop_and_strange_requests_are_refused(craft: Any) -> None:
     socket = craft.folder / "state" / "control.sock"
     said: list[object] = []
