@@ -37,3 +37,7 @@ class StoreError(SubsolarError):
 
 class LinkError(SubsolarError):
     """The link or the ground station cannot be reached or set up."""
+
+
+class AddressError(LinkError):
+    """What was given as a link or a recording is none; unlike other link errors this is wrong usage, exit code 2."""

@@ -12,7 +12,7 @@ from exporters.onnx_runtime import silence_onnxruntime
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError, ScenarioError
 
-from ..errors import MissionError, NoDaemonError, RefusedError, SubsolarError
+from ..errors import AddressError, MissionError, NoDaemonError, RefusedError, SubsolarError
 from .common import cli
 
 EXTRAS = {
@@ -39,7 +39,7 @@ def main() -> None:
         code = leave.exit_code
     except (NoDaemonError, RefusedError) as problem:
         code = refuse(problem, 1)
-    except (ScenarioError, MissionError, PolicyError) as problem:
+    except (ScenarioError, MissionError, PolicyError, AddressError) as problem:
         code = refuse(problem, 2)
     except (SubsolarError, PowerSimError, ExporterError) as problem:
         code = refuse(problem, 1)

@@ -17,7 +17,9 @@ from .common import cli, json_option, say, show
     show_default=True,
     help="HOST:PORT (UDP), tcp:HOST:PORT, serial:DEVICE or folder:PATH; port 0 takes a free one.",
 )
-@click.option("--from", "recorded", type=click.Path(path_type=Path), help="Read a recorded packet file instead.")
+@click.option(
+    "--from", "recorded", type=click.Path(path_type=Path), help="Read a recording, or an outbox's packets, instead."
+)
 @click.option("--record", type=click.Path(path_type=Path), help="Keep every packet as it came in this file.")
 @click.option(
     "--out",

@@ -17,7 +17,8 @@ from typing import Any
 from ..cfdp import GROUND_ID, Bounds, CfdpEntity, TransactionLog
 from ..downlink.chips import GROUND_FOLDER, RUNGS, picture_name, values_name
 from ..downlink.links import Link, station_link
-from ..errors import LinkError, StoreError
+from ..downlink.links.folder import SUFFIX
+from ..errors import AddressError, StoreError
 from ..faults import fault
 from ..records import Product
 from ..wire.packets import Apid, build, split_stream
@@ -74,8 +75,9 @@ def run_ground(
     Listens at ``HOST:PORT`` (UDP), ``tcp:HOST:PORT``, ``serial:DEVICE`` or ``folder:PATH``; ``announce`` gets one line
     of JSON with the address in ``listening``, since port 0 takes a free one. Ends when ``stop`` says so (SIGTERM and
     SIGINT where it is None), or on a shutdown packet where that is allowed. ``record`` keeps every packet as it came;
-    ``recorded`` reads such a file instead of listening. ``watch`` gets a line for people about once a second while
-    something comes in. ``key``: a file with the key that the spacecraft wants its answers sealed with.
+    ``recorded`` reads such a file, or a folder of packets such as a spacecraft's outbox, instead of listening.
+    ``watch`` gets a line for people about once a second while something comes in. ``key``: a file with the key that the
+    spacecraft wants its answers sealed with.
 
     Raises LinkError for an address or a recording that cannot be used, StoreError for a folder that cannot be written.
     """
@@ -176,11 +178,19 @@ def serve(
 
 
 def run_recording(recording: Path, out_dir: Path) -> GroundReport:
-    """Read a file of packets one after the other, as ``record`` writes it; damaged stretches are skipped."""
+    """Read packets one after the other: a file as ``record`` writes it, or a folder of ``*.packet`` files.
+
+    Damaged stretches are skipped, and nothing is taken away. Raises ``AddressError`` where there is nothing to read.
+    """
     try:
-        data = recording.read_bytes()
+        parts = sorted(recording.glob(f"*{SUFFIX}")) if recording.is_dir() else [recording]
+        data = b"".join(part.read_bytes() for part in parts)
     except OSError as error:
-        raise LinkError(f"Cannot read {recording}: {error}. Give a file of space packets.") from error
+        raise AddressError(
+            f"Cannot read {recording}: {error.strerror}. Give a file of space packets, or a folder of them."
+        ) from error
+    if not parts:
+        raise AddressError(f"{recording} holds no *{SUFFIX} file. Give a spacecraft's outbox, or a recording.")
     with opened(out_dir) as (archive, receiver):
         for raw in split_stream(data):
             receiver.insert(raw)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import LinkError
+from ...errors import AddressError
 from ...plugins import find_plugin
 from .base import Link
-from .folder import FolderLink
+from .folder import SUFFIX, FolderLink
 from .stream import StreamLink, TcpServer
 from .udp import UdpLink
 
@@ -40,16 +40,27 @@ def station_link(address: str) -> tuple[Link, str]:
     if kind == "serial":
         return _serial(rest), address
     if kind == "folder":
-        return FolderLink(Path(rest) / "up", Path(rest) / "down"), address
+        return _station_folder(Path(rest)), address
     link = UdpLink.bind(rest)
     host, port = link.address
     return link, f"{host}:{port}"
 
 
+def _station_folder(folder: Path) -> FolderLink:
+    """Packets come in ``folder/down`` and answers go to ``folder/up``; a spacecraft's outbox itself is refused."""
+    if not (folder / "down").is_dir() and any(folder.glob(f"*{SUFFIX}")):
+        raise AddressError(
+            f"{folder} holds packets itself, as a spacecraft's outbox does. Read them with: subsolar ground --from "
+            f"{folder}. To listen, let the mission's [radio] have outbox = {folder / 'down'} and uplink = "
+            f"{folder / 'up'}."
+        )
+    return FolderLink(folder / "up", folder / "down")
+
+
 def _serial(text: str) -> StreamLink:
     device, _, baud = text.partition("@")
     if baud and not baud.isdigit():
-        raise LinkError(f"{baud!r} is no baud rate. Write serial:DEVICE@115200.")
+        raise AddressError(f"{baud!r} is no baud rate. Write serial:DEVICE@115200.")
     return StreamLink.open_serial(Path(device), baud=int(baud or 115200))
 
 
@@ -57,6 +68,6 @@ def _split(address: str) -> tuple[str, str]:
     kind, _, rest = address.partition(":")
     if kind in ("tcp", "serial", "folder", "udp"):
         if not rest:
-            raise LinkError(f"{address!r} is no address. Write {FORMS}.")
+            raise AddressError(f"{address!r} is no address. Write {FORMS}.")
         return kind, rest
     return "udp", address

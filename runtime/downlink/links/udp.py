@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 
-from ...errors import LinkError
+from ...errors import AddressError, LinkError
 
 BUFFER_BYTE = 4 << 20
 MAX_DATAGRAM_BYTE = 65_535
@@ -67,10 +67,10 @@ class UdpLink:
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """``HOST:PORT`` as host and number; raises LinkError for anything else."""
+    """``HOST:PORT`` as host and number; raises AddressError for anything else."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:
-        raise LinkError(f"{address!r} is no address. Write HOST:PORT, for instance 127.0.0.1:0 for any free port.")
+        raise AddressError(f"{address!r} is no address. Write HOST:PORT, for instance 127.0.0.1:0 for any free port.")
     return host, int(port)
 
 

@@ -17,8 +17,8 @@ from spacepackets.ccsds.spacepacket import SequenceFlags
 
 from runtime.cfdp import BOARD_ID, GROUND_ID, CfdpEntity, TransactionLog
 from runtime.downlink import DownlinkSession, Pacing
-from runtime.downlink.links import Link, UdpLink, board_link, memory_pair, station_link
-from runtime.errors import LinkError, StoreError
+from runtime.downlink.links import FolderLink, Link, UdpLink, board_link, memory_pair, station_link
+from runtime.errors import AddressError, LinkError, StoreError
 from runtime.faults import arm, disarm
 from runtime.ground import Receiver, run_ground
 from runtime.ground.archive import Archive
@@ -336,6 +336,22 @@ def test_a_folder_between_two_buses_is_a_link_too(store: ProductStore, tmp_path:
     assert run_ground(listen=address, out=tmp_path / "out", stop=lambda: next(passed, True))["products"] == 50
     report = session.run_pass(1, 50_000)
     assert (report.delivered_product, report.sent_product) == (50, 0)
+
+
+def test_an_outbox_is_read_where_it_lies_and_is_no_folder_to_listen_at(
+    tmp_path: Path, make_product: MakeProduct
+) -> None:
+    outbox = tmp_path / "outbox"
+    link = FolderLink(outbox, tmp_path / "uplink")
+    with pytest.raises(AddressError, match=r"no \*\.packet"):
+        run_ground(out=tmp_path / "out", recorded=outbox)
+    for number in range(3):
+        link.send(batch_packet(number, [make_product(number)], index=number))
+    with pytest.raises(AddressError, match=r"--from .*outbox\. To listen, .*outbox/down"):
+        station_link(f"folder:{outbox}")
+    assert run_ground(out=tmp_path / "out", recorded=outbox)["products"] == 3
+    assert run_ground(out=tmp_path / "out", recorded=outbox)["products"] == 3
+    assert len(list(outbox.iterdir())) == 3
 
 
 @pytest.mark.parametrize("address", ["tcp:", "tcp:nowhere", "serial:/dev/ttyS0@fast", "folder:"])
