@@ -27,3 +27,7 @@ class TrainingInterrupted(TrainingError):  # noqa: N818  it is no fault
 
 class EvaluationError(PolicyError):
     """Policies cannot be graded as asked."""
+
+
+class NotInstalledError(EvaluationError):
+    """What was asked for is right, but an optional library is missing; the message names the extra that brings it."""

@@ -17,7 +17,7 @@ from power_sim.slot import SlotState
 from .bound import upper_bound, why_no_bound
 from .confidence import mean_ci95, worst_decile
 from .decision import Admitted, Policy
-from .errors import EvaluationError
+from .errors import EvaluationError, NotInstalledError
 from .optimum import best_flight
 from .registry import fixed_names, make_policy
 from .shield import Shield
@@ -171,7 +171,7 @@ def evaluate(
         make_policy(spec.removeprefix(RAW), scenario, seed=0, directory=directory)
     missing = "" if bound is False else why_no_bound(scenario)
     if bound and missing:
-        raise EvaluationError(missing)
+        raise NotInstalledError(missing)
     jobs = [Job(scenario, specs, seed, orbits, directory, bound is not False and not missing) for seed in seeds]
     graded: list[Graded] = []
     for mission in (executor or Serial()).map(grade, jobs):

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .errors import EvaluationError
+from .errors import EvaluationError, NotInstalledError
 from .registry import LEARNED as LEARNED_KINDS
 
 INK, BOUND = "#1d2733", "#2a7f62"
@@ -16,13 +16,13 @@ PER_UNIT = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"))
 
 
 def refuse_undrawable(path: Path) -> None:
-    """Raise ``EvaluationError`` before anything flies where ``path`` can hold no picture or matplotlib is missing."""
+    """Raise ``EvaluationError`` before anything flies where ``path`` takes no picture or matplotlib is missing."""
     if path.suffix.lower() not in DRAWN:
         raise EvaluationError(f"{path} cannot be drawn. Use a name that ends in {', '.join(DRAWN)}.")
     if not path.parent.is_dir():
         raise EvaluationError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
     if find_spec("matplotlib") is None:
-        raise EvaluationError("The plot needs matplotlib. Install it: pip install 'subsolar[sim]'.")
+        raise NotInstalledError("The plot needs matplotlib. Install it: pip install 'subsolar[sim]'.")
 
 
 def draw_frontier(report: Mapping[str, Any], path: Path) -> None:
@@ -34,7 +34,7 @@ def draw_frontier(report: Mapping[str, Any], path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise EvaluationError("The plot needs matplotlib. Install it: pip install 'subsolar[sim]'.") from error
+        raise NotInstalledError("The plot needs matplotlib. Install it: pip install 'subsolar[sim]'.") from error
     figure = Figure(figsize=(9.0, 5.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

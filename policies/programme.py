@@ -21,13 +21,13 @@ from power_sim.episode import draw_episode
 from power_sim.scenario import Scenario
 from power_sim.timeline import awake_j, timeline_of
 
-from .errors import EvaluationError
+from .errors import EvaluationError, NotInstalledError
 from .frontier import lowest_charges
 
 Float64Array = NDArray[np.float64]
 ROUNDING_FRAC = 1e-7
 """Of the capacity: a craft that can only just idle must not make the programme infeasible by rounding."""
-NO_SOLVER = "The exact bound needs the solver HiGHS, which is not installed. Install it: pip install highspy"
+NO_SOLVER = "The exact bound needs the solver HiGHS. Install it: pip install 'subsolar[bound]'."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +184,7 @@ class _Programme:
         try:
             import highspy  # type: ignore[import-not-found,import-untyped,unused-ignore]
         except ImportError as error:
-            raise EvaluationError(NO_SOLVER) from error
+            raise NotInstalledError(NO_SOLVER) from error
         with _quiet_stdout():
             solver = highspy.Highs()  # type: ignore[no-untyped-call,unused-ignore]
         solver.setOptionValue("output_flag", False)

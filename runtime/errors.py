@@ -19,6 +19,10 @@ class RefusedError(MissionError):
     """A daemon was asked for something that exists, and it did not hold: exit code 1."""
 
 
+class NotInstalledError(MissionError):
+    """What was asked for is right, but an optional library is missing: exit code 1."""
+
+
 class RunStopped(SubsolarError):  # noqa: N818 - no error: the user asked for it
     """The user ended a run; what was finished is kept, and the message says where."""
 

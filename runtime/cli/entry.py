@@ -9,10 +9,11 @@ import click
 
 from exporters.errors import ExporterError
 from exporters.onnx_runtime import silence_onnxruntime
+from policies.errors import NotInstalledError as PolicyNotInstalledError
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError, ScenarioError
 
-from ..errors import AddressError, MissionError, NoDaemonError, RefusedError, SubsolarError
+from ..errors import AddressError, MissionError, NoDaemonError, NotInstalledError, RefusedError, SubsolarError
 from .common import cli
 
 EXTRAS = {
@@ -37,7 +38,7 @@ def main() -> None:
         code = 2
     except click.exceptions.Exit as leave:
         code = leave.exit_code
-    except (NoDaemonError, RefusedError) as problem:
+    except (NoDaemonError, RefusedError, NotInstalledError, PolicyNotInstalledError) as problem:
         code = refuse(problem, 1)
     except (ScenarioError, MissionError, PolicyError, AddressError) as problem:
         code = refuse(problem, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from .common import assignments, cli, json_option, packages_option, scenes_optio
 
 if TYPE_CHECKING:
     from exporters.package import ModelPackage
+
+    from ..infer import InferResult
+    from ..pipeline.chaining import ChainResult
 
 
 @cli.command()
@@ -188,9 +192,19 @@ def infer(
     if given["overlap_px"] is None:
         given["overlap_px"] = seamless_px(opened)
     result = infer_scenes(opened, scene, out, executor=runs, progress=Progress(sys.stderr), **given)
+    conclude(result, scene, as_json)
+
+
+def conclude(result: InferResult | ChainResult, scenes: Sequence[Path], as_json: bool) -> None:
+    """Show a result; exit code 3 where some scenes failed, 1 where all did, 2 where none of them is there at all."""
     show(result.summary(), as_json, result.table())
-    if not result.complete:
-        raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
+    if any(not scene.error for scene in result.scenes):
+        code = 0 if result.complete else 3
+    else:
+        there = any(scene.exists() or str(scene).startswith(("@", "/vsi")) for scene in scenes)
+        code = 0 if result.complete else 1 if there or result.interrupted else 2
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 def seamless_px(package: ModelPackage) -> int:
@@ -223,9 +237,7 @@ def infer_by_chain(chain: Path, scenes: tuple[Path, ...], out: Path, as_json: bo
     told = ("band_names", "value_range", "provider", "isolate", "stac", "preview", "meter")
     options = InferOptions(cutting=cutting, beside=tuple(given["beside"]), **{name: given[name] for name in told})
     result = infer_chain(Chain.read(chain), open_package, scenes, out, options=options, progress=Progress(sys.stderr))
-    show(result.summary(), as_json, result.table())
-    if not result.complete:
-        raise click.exceptions.Exit(3 if any(not scene.error for scene in result.scenes) else 1)
+    conclude(result, scenes, as_json)
 
 
 @cli.command()

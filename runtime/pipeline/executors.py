@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from ..errors import EngineError, MissionError
+from ..errors import EngineError, MissionError, NotInstalledError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -113,7 +113,7 @@ def _cluster(cpus: int | None) -> Iterator[Any]:
     try:
         ray = import_module("ray")
     except ImportError as error:
-        raise MissionError("The ray executor needs Ray. Install it with: pip install 'subsolar[ray]'.") from error
+        raise NotInstalledError("The ray executor needs Ray. Install it with: pip install 'subsolar[ray]'.") from error
     if ray.is_initialized():
         yield ray
         return

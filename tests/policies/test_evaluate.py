@@ -12,7 +12,7 @@ import pytest
 from policies.bound import upper_bound, why_no_bound
 from policies.confidence import mean_ci95, student_975, worst_decile
 from policies.decision import Decision, choose, idle
-from policies.errors import EvaluationError, UnknownPolicyError
+from policies.errors import EvaluationError, NotInstalledError, UnknownPolicyError
 from policies.evaluate import evaluate, fly, table_of
 from policies.optimum import Grid, best_flight
 from policies.registry import fixed_names, make_policy
@@ -149,8 +149,8 @@ def test_without_the_solver_the_report_says_what_is_missing() -> None:
     scenario = load_scenario("cubesat-6u")
     if not why_no_bound(scenario):
         pytest.skip("the solver is installed")
-    assert "highspy" in evaluate(scenario, ["greedy"], [0])["bound"]["missing"]
-    with pytest.raises(EvaluationError, match="HiGHS"):
+    assert "pip install 'subsolar[bound]'" in evaluate(scenario, ["greedy"], [0])["bound"]["missing"]
+    with pytest.raises(NotInstalledError, match="HiGHS"):
         evaluate(scenario, ["greedy"], [0], bound=True)
 
 

@@ -125,6 +125,20 @@ def test_a_tile_with_little_data_is_restored_where_it_has_some(
     assert not values[:, :, 16:].any()
 
 
+@pytest.mark.parametrize(
+    ("names", "code"), [(["nope.tif"], 2), (["nope.tif", "broken.tif"], 1), (["nope.tif", "good.tif"], 3)]
+)
+def test_scenes_that_are_not_there_are_wrong_usage_where_no_other_was_named(
+    repo: Path, write_tiff: WriteTiff, tmp_path: Path, names: list[str], code: int
+) -> None:
+    package = str(repo / "deploy" / "packages" / "eurosat-mobilenet-v2")
+    good = write_tiff("good.tif", np.full((3, 64, 64), 90, dtype=np.uint8))
+    (good.parent / "broken.tif").write_bytes(b"no image")
+    scenes = [str(good.parent / name) for name in names]
+    ended = CliRunner().invoke(cli, ["infer", package, *scenes, "--out", str(tmp_path / "out")])
+    assert ended.exit_code == code
+
+
 def test_a_preview_shows_a_label_on_the_part_of_its_tile_that_it_answers_for(
     make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 INTERRUPTED = """
 import sys
 class Finder:
@@ -13,6 +15,22 @@ class Finder:
         if name == "numpy":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Finder())
+from runtime.start import main
+main()
+"""
+
+
+MISSING = """
+import importlib.util
+import sys
+missing = sys.argv.pop(1)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=missing)
+sys.meta_path.insert(0, Finder())
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == missing else found(name, package)
 from runtime.start import main
 main()
 """
@@ -40,3 +58,25 @@ def test_where_no_daemon_answers_the_usage_was_right(tmp_path: Path) -> None:
     ended = run("-m", "runtime", "status", "--socket", str(tmp_path / "no.sock"))
     assert ended.returncode == 1
     assert ended.stderr.startswith("subsolar: no daemon answers at ")
+
+
+@pytest.mark.parametrize(
+    ("library", "arguments", "extra"),
+    [
+        ("matplotlib", ["evaluate", "paper", "--plot", "plot.png"], "sim"),
+        ("matplotlib", ["scenario", "cubesat-6u", "--plot", "plot.png"], "sim"),
+        ("ray", ["infer", "eurosat-mobilenet-v2", "a.tif", "--executor", "ray"], "ray"),
+    ],
+)
+def test_a_missing_extra_is_one_line_and_the_usage_was_right(library: str, arguments: list[str], extra: str) -> None:
+    ended = run("-c", MISSING, library, *arguments)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("\n") == 1
+    assert f"pip install 'subsolar[{extra}]'" in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--from", "nope.bin"], ["--listen", "foo"], ["--listen", "folder:"]])
+def test_a_station_is_told_at_once_that_its_address_or_recording_is_none(arguments: list[str], tmp_path: Path) -> None:
+    ended = run("-m", "runtime", "ground", *arguments, "--out", str(tmp_path / "out"))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
