@@ -32,10 +32,14 @@ def whole(path: Path, before_rename: Callable[[], None] = lambda: None) -> Itera
         raise
 
 
-def settle(unfinished: Path, path: Path) -> None:
-    """Make ``unfinished``, a closed file beside it, ``path``: content first, then the name. Raises ``OSError``."""
+def settle(unfinished: Path, path: Path, before_rename: Callable[[], None] = lambda: None) -> None:
+    """Make ``unfinished``, a closed file beside it, ``path``: content first, then the name. Raises ``OSError``.
+
+    ``before_rename`` is where a fault point may strike: the content is durable, the name is not.
+    """
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
+    before_rename()
     os.replace(unfinished, path)
     sync_folder(path.parent)
 

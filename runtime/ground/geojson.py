@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..durable import sync_folder
+from ..durable import settle
 from ..errors import StoreError
 from ..faults import fault
 from ..georeference import geometry_of
@@ -98,9 +97,5 @@ def write_geojson(
 
 def replace_durably(part: Path, path: Path) -> None:
     """Move a finished file to its place, so that a power cut leaves the old one or the new one."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    fault("ground.show.before_rename")
-    os.replace(part, path)
-    sync_folder(path.parent)
+    settle(part, path, lambda: fault("ground.show.before_rename"))
     fault("ground.show.after_rename")
