@@ -19,7 +19,7 @@ from .confidence import mean_ci95, worst_decile
 from .decision import Admitted, Policy
 from .errors import EvaluationError, NotInstalledError
 from .optimum import best_flight
-from .registry import fixed_names, make_policy
+from .registry import best_known, fixed_names, make_policy
 from .shield import Shield
 from .worth import worth_of
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 RAW = "raw:"
 """Prefix of a policy that flies without the accuracy floor, as the paper's fixed models do."""
+AUTO = "auto"
+"""The best known policy of a scenario; a report says in ``auto`` which one that was."""
 TOLERANCE = 1e-6
 OVER = "share of the best flight's gain over"
 
@@ -178,6 +180,8 @@ def evaluate(
         graded.append(mission)
         progress(len(graded), len(jobs), f"seed {mission.seed}")
     report = summarise(scenario, graded)
+    if {AUTO, RAW + AUTO} & set(specs):
+        report[AUTO] = best_known(scenario, directory)
     return {**report, "bound": {"value_mean": None, "missing": missing}} if missing else report
 
 
@@ -300,11 +304,14 @@ def table_of(report: Mapping[str, Any]) -> str:
         lines.append(f"no bound: {bound['missing']}")
     elif bound:
         lines.append(
-            f"perfect foresight gives at most {bound['value_mean']:.4g}; the best flight found is worth "
-            f"{bound['feasible_mean']:.4g} "
-            f"(gap {bound['gap_frac']:.1%})"
+            f"perfect foresight gives at most {bound['value_mean']:,.1f}; the best flight found is worth "
+            f"{bound['feasible_mean']:,.1f} (gap {bound['gap_frac']:.1%})"
         )
-    width = max(map(len, report["policies"]))
+    names = {
+        name: f"{name} ({report[AUTO]})" if name.removeprefix(RAW) == AUTO else name for name in report["policies"]
+    }
+    width = max(map(len, names.values()))
+    digits = 0 if max(grades["energy_j_mean"] for grades in report["policies"].values()) >= 1000 else 1
     lines.append(
         f"{'policy':{width}}  {'value':>9}  {'joules':>9}  {'accuracy':>8}  {'regret at most, 95 %':>20}  "
         f"{'at least':>8}  broken"
@@ -316,7 +323,7 @@ def table_of(report: Mapping[str, Any]) -> str:
             regret = f"{grades['regret_mean']:.2%} [{low:.2%}, {high:.2%}]"
             least = f"{grades['regret_least_mean']:.2%}"
         lines.append(
-            f"{name:{width}}  {grades['value_mean']:9.4g}  {grades['energy_j_mean']:9.4g}  "
+            f"{names[name]:{width}}  {grades['value_mean']:9,.1f}  {grades['energy_j_mean']:9,.{digits}f}  "
             f"{grades['accuracy_frac']:8.2%}  {regret:>20}  {least:>8}  {grades['violations']:6d}"
         )
     return "\n".join(lines + _headroom_lines(report.get("headroom", {})))

@@ -15,7 +15,7 @@ from policies.decision import Decision, choose, idle
 from policies.errors import EvaluationError, NotInstalledError, UnknownPolicyError
 from policies.evaluate import evaluate, fly, table_of
 from policies.optimum import Grid, best_flight
-from policies.registry import fixed_names, make_policy
+from policies.registry import best_known, fixed_names, make_policy
 from policies.shield import Shield
 from policies.worth import worth_of
 from power_sim import Simulator, SlotState, load_scenario
@@ -152,6 +152,19 @@ def test_without_the_solver_the_report_says_what_is_missing() -> None:
     assert "pip install 'subsolar[bound]'" in evaluate(scenario, ["greedy"], [0])["bound"]["missing"]
     with pytest.raises(NotInstalledError, match="HiGHS"):
         evaluate(scenario, ["greedy"], [0], bound=True)
+
+
+def test_the_table_names_the_policy_behind_auto_and_writes_figures_in_one_way() -> None:
+    scenario = load_scenario("cubesat-6u")
+    report = evaluate(scenario, ["greedy", "auto"], range(2), bound=False)
+    assert report["auto"] == best_known(scenario)
+    text = table_of(report)
+    assert f"auto ({report['auto']})  " in text
+    for grades in report["policies"].values():
+        assert f"  {grades['value_mean']:,.1f}  " in text
+        assert f"  {grades['energy_j_mean']:,.0f}  " in text
+    assert "e+0" not in text
+    assert "auto" not in evaluate(scenario, ["greedy"], range(2), bound=False)
 
 
 def test_a_star_stands_for_each_network_of_the_pool() -> None:
