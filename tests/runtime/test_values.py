@@ -547,7 +547,9 @@ def test_a_preview_is_a_png_of_bounded_size_that_shows_what_was_found(
     (done,) = infer_scenes(package, [scene], tmp_path / "out", engine=engine, preview=True).scenes
     with pytest.warns(NotGeoreferencedWarning), rasterio.open(done.more[-1]) as made:
         picture = made.read()
-    assert picture.shape == (3, 150, 1600)
+    legend_px = 0 if kind == "image" else 30
+    assert picture.shape == (3, 150 + legend_px, 1600)
+    assert (picture[:, 150:, -1] == 24).all()
     if kind == "boxes":
         assert (picture.transpose(1, 2, 0) == np.array([230, 159, 0])).all(axis=2).sum() > 100
 
