@@ -52,7 +52,8 @@ resolve-jetson: venv ## the base must resolve from wheels on Python 3.10 aarch64
 		--platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 -r build/jetson/base.txt \
 		&& echo "base resolves on aarch64, Python $$v" || exit 1; done
 
-DATA ?= ../shared/data
+# folder of the research data sets, each below its own name: make TARGET DATA=FOLDER
+DATA ?= $(or $(SUBSOLAR_DATA),../shared/data)
 EUROSAT := $(DATA)/eurosat-rgb-subset
 KEY ?= build/keys/local.key.pem
 

@@ -3,7 +3,7 @@
 ``eurosat-test.tif`` is a mosaic of the 600 EuroSAT test chips, which no shipped network was trained on, with the class
 of each in ``eurosat-test.json``. ``naip-2020-north-dakota.tif`` is a real scene without labels, its bands named.
 
-Run: ``python benchmarks/make_scenes.py [DATA [OUT]]``; DATA defaults to $SUBSOLAR_DATA or ``../shared/data``.
+Run: ``python benchmarks/make_scenes.py [DATA [OUT]]``; DATA defaults to $SUBSOLAR_DATA.
 """
 
 from __future__ import annotations

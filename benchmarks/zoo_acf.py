@@ -1,6 +1,6 @@
 """ACF beside a plain dual encoder trained identically, and chance, on the RSICD sample; the index's speed.
 
-    python benchmarks/zoo_acf.py --data ../shared/data/rsicd-text-image-subset
+    python benchmarks/zoo_acf.py --data DATA/rsicd-text-image-subset
 
 Both are the ``edge`` size from fresh weights, at 96 px. Runs that are there already are read, not repeated.
 """

@@ -1,6 +1,6 @@
 """ACR on the RSVQA sample beside the majority answer of each kind of question, and beside itself without the picture.
 
-    python benchmarks/zoo_acr.py --data ../shared/data/vqa-rsvqa-samples/lr
+    python benchmarks/zoo_acr.py --data DATA/vqa-rsvqa-samples/lr
 
 The ``edge`` size from fresh weights, at 256 px. Runs that are there already are read, not repeated.
 """

@@ -1,6 +1,6 @@
 """CAB-HL at edge size on IDTReeS plots and Houston2013 pixels, beside a kernel machine and its own ablations.
 
-    python benchmarks/zoo_cab_hl.py --data ../shared/data
+    python benchmarks/zoo_cab_hl.py --data DATA
 
 Disjoint splits; one random split of the same counts shows how much leaks. Runs that are there already are read, not
 repeated.

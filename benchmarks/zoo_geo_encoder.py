@@ -1,6 +1,6 @@
 """The geo-localisation encoder beside its head without mixing, a classical matcher and chance, on the OrthoLoC sample.
 
-    python benchmarks/zoo_geo_encoder.py --data ../shared/data
+    python benchmarks/zoo_geo_encoder.py --data DATA
 
 All arms are the ``edge`` size from fresh weights. Runs that are there already are read, not repeated.
 """

@@ -1,6 +1,6 @@
 """Hybrid-SegUFormer at edge size on the Bijie pictures, beside a U-Net and a threshold; memory of the published size.
 
-    python benchmarks/zoo_hybrid_segufomer.py --data ../shared/data
+    python benchmarks/zoo_hybrid_segufomer.py --data DATA
 
 The Mexico City interferograms have no masks: there a threshold on the velocity labels the western columns, and the
 figures only say whether the network finds the same threshold again in the eastern ones. Runs that are there already are

@@ -1,6 +1,6 @@
 """JSPSR at edge size on the real LiDAR tiles, beside cubic upsampling and a ground filter: errors in m over seeds.
 
-    python benchmarks/zoo_jspsr.py --data ../shared/data
+    python benchmarks/zoo_jspsr.py --data DATA
 
 Trained on San Diego's rows 0 to 699 alone, for the surface with made-up buildings and trees on them; San Diego's other
 rows, UBC and Alexandria are looked at once, at the end of each run. Runs that are there already are read, not repeated.

@@ -1,6 +1,6 @@
 """SDENet fitted to each scene by itself, beside RX: AUC over seeds, untrained control, the paper's ablations.
 
-    python benchmarks/zoo_sdenet.py --data ../shared/data/had-hyperspectral-anomaly
+    python benchmarks/zoo_sdenet.py --data DATA/had-hyperspectral-anomaly
 
 Settings were chosen on the ``abu-*`` scenes alone; the four others are reported with them. Labels are used for AUC
 only. Runs that are there already are read, not repeated.

@@ -1,6 +1,6 @@
 """SSA-Net at edge size on the real LEVIR and WHU samples, beside differencing: F1, IoU, kappa over seeds.
 
-    python benchmarks/zoo_ssa_net.py --data ../shared/data
+    python benchmarks/zoo_ssa_net.py --data DATA
 
 The DSIFN test pairs, whose masks mark any change, are scored too, as a look at another domain: nothing is trained or
 chosen on them. Runs that are there already are read, not repeated.

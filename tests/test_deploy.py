@@ -117,3 +117,10 @@ def test_systemd_understands_every_line_of_the_unit(repo: Path, tmp_path: Path) 
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)]
     words = subprocess.run(command, capture_output=True, text=True, check=False).stderr
     assert not re.search(r"subsolar\.service.*(Unknown|Invalid|Failed|Ignoring)|jetson\.conf.*(Unknown|Invalid)", words)
+
+
+@pytest.mark.parametrize("folder", ["deploy", "benchmarks"])
+def test_no_instruction_names_a_data_folder_that_users_lack(repo: Path, folder: str) -> None:
+    texts = [path for path in (repo / folder).rglob("*") if path.suffix in (".toml", ".py", ".md", ".sh")]
+    assert texts
+    assert [path.name for path in texts if "shared/data" in path.read_text(encoding="utf-8")] == []
