@@ -87,8 +87,14 @@ class Mission:
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     def at(self, path: str) -> Path:
-        """Return a path of the file, which starts at the file's folder unless it is absolute."""
-        return self.path.parent / path
+        """Return a path of the file, which starts at the file's folder unless it is absolute.
+
+        Leading steps upwards are taken, as people would write it: no link lies between, for ``path`` is resolved.
+        """
+        folder, parts = self.path.parent, Path(path).parts
+        while parts[:1] == ("..",):
+            folder, parts = folder.parent, parts[1:]
+        return folder.joinpath(*parts)
 
     @property
     def state(self) -> Path:

@@ -26,6 +26,14 @@ def test_the_sample_missions_are_good_and_fly_the_packages_that_ship(repo: Path,
     assert len(check_mission(repo / f"deploy/missions/{name}.toml", folders)["sha256"]) == 64
 
 
+def test_paths_of_a_mission_are_written_as_people_would(repo: Path, tmp_path: Path) -> None:
+    mission = load_mission(repo / "deploy" / "missions" / "laptop.toml")
+    assert mission.state == repo.resolve() / "build" / "daemon" / "state"
+    assert ".." not in str(mission.socket)
+    assert mission.at("/run/a.sock") == Path("/run/a.sock")
+    assert mission.at("link/../b") == mission.path.parent / "link" / ".." / "b"  # a link may lead anywhere
+
+
 def test_a_uavs_battery_is_kept_for_its_sortie_and_no_longer(repo: Path) -> None:
     scenario = load_mission(repo / "deploy/missions/uav.toml").scenario
     forecaster = Forecaster(scenario)
