@@ -99,6 +99,8 @@ class ResultFiles:
 
 def cannot_write(folder: Path, error: OSError) -> StoreError:
     """Return the refusal for a folder that takes no files."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return StoreError(f"{folder} is a file or lies in one. Give another --out.")
     return StoreError(f"cannot write to {folder}: {error.strerror or error}. Free some space or give another --out.")
 
 

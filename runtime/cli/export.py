@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..home import open_package, resolve_package, trusted_keys
-from .common import cli, integers, json_option, say, show
+from .common import Folder, cli, integers, json_option, say, show
 from .packages import settings_of
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -43,7 +43,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
     required=True,
     help="Tiles that prove it: a data set in EuroSAT's layout, or a folder of rasters (then unlabelled).",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the package to write.")
+@click.option("--out", type=Folder(), required=True, help="Folder of the package to write.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from ..home import open_package
 from ..progress import Progress
-from .common import assignments, cli, json_option, packages_option, scenes_option, seed_option, set_option, show
+from .common import Folder, assignments, cli, json_option, packages_option, scenes_option, seed_option, set_option, show
 
 if TYPE_CHECKING:
     from exporters.package import ModelPackage
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("build/replay"),
     show_default=True,
     help="Folder for the report.",
@@ -97,7 +97,7 @@ def replay_trace(trace: Path, as_json: bool) -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("build/infer"),
     show_default=True,
     help="Folder for the GeoJSON.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import StoreError
-from .common import cli, json_option, say, show
+from .common import Folder, cli, json_option, say, show
 
 
 @cli.command()
@@ -23,7 +23,7 @@ from .common import cli, json_option, say, show
 @click.option("--record", type=click.Path(path_type=Path), help="Keep every packet as it came in this file.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("build/ground"),
     show_default=True,
     help="Folder for the products.",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .common import cli, json_option, show
+from .common import Folder, cli, json_option, show
 
 
 @cli.group()
@@ -58,7 +58,7 @@ def list_keys(folder: Path | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("package", type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Private key; see `subsolar keys new`.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the signed copy.  [default: in place]")
+@click.option("--out", type=Folder(), help="Folder for the signed copy.  [default: in place]")
 @click.option("--version", type=click.IntRange(1), help="Raise the package's version; a craft never goes back.")
 @click.option("--archive", type=click.Path(path_type=Path), help="Also write it as one file for the uplink.")
 @json_option

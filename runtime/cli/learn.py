@@ -12,7 +12,7 @@ import click
 from power_sim.scenario import Scenario
 
 from ..progress import Progress
-from .common import assignments, cli, json_option, packages_option, seed_option, set_option, show
+from .common import Folder, assignments, cli, json_option, packages_option, seed_option, set_option, show
 
 
 @cli.command()
@@ -25,7 +25,7 @@ from .common import assignments, cli, json_option, packages_option, seed_option,
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("build/train"),
     show_default=True,
     help="Folder for weights, card and curve.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import cli, json_option, say, seed_option, show
+from .common import Folder, cli, json_option, say, seed_option, show
 from .keys import keys
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def settings_of(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.argument("network")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
 @click.option("--size", default="published", show_default=True, help="Size of the network; see `subsolar zoo`.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for checkpoints and curve.  [default: build/fit/NETWORK]"
-)
+@click.option("--out", type=Folder(), help="Folder for checkpoints and curve.  [default: build/fit/NETWORK]")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training data.  [default: 40]")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Peak learning rate.  [default: 0.002]")
 @click.option("--batch", type=click.IntRange(1), help="Samples in a batch.")

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from ..progress import Progress
-from .common import cli, json_option, show
+from .common import Folder, cli, json_option, show
 
 
 @cli.command()
 @click.argument("paper", type=click.Choice(["leo-iisat"]))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=Path("build/reproduce"),
     show_default=True,
     help="Folder for report, tables, figures and trainings.",

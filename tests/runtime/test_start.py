@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from runtime.cli import cli
 
 INTERRUPTED = """
 import sys
@@ -80,3 +83,24 @@ def test_a_station_is_told_at_once_that_its_address_or_recording_is_none(argumen
     ended = run("-m", "runtime", "ground", *arguments, "--out", str(tmp_path / "out"))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("below", ["", "more"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "replay cubesat-6u",
+        "infer PACKAGE a.tif",
+        "ground --from a.bin",
+        "train dqn",
+        "fit resnet18 --data .",
+        "reproduce",
+        "sign PACKAGE --key a.pem",
+    ],
+)
+def test_an_out_that_is_a_file_is_called_one(tmp_path: Path, command: str, below: str) -> None:
+    (tmp_path / "file.md").write_text("kept")
+    ended = CliRunner().invoke(cli, [*command.split(), "--out", str(tmp_path / "file.md" / below)])
+    assert ended.exit_code == 2
+    assert "file.md is a file, and a folder is needed" in " ".join(ended.output.split())
+    assert (tmp_path / "file.md").read_text() == "kept"
