@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .counting import counted
 from .daemon.control import ask
 
 
@@ -34,10 +35,12 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"  last slot  {_last(slot)}",
         f"  battery    {charge['frac']:.1%} (reserve {charge['reserve_frac']:.0%})   ladder {status['ladder']}",
         f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
-        f"  queue      {queue['tile']} tiles, {queue['products']} products ({queue['byte']} bytes) to send"
+        f"  queue      {counted(queue['tile'], 'tile')}, {counted(queue['products'], 'product')} "
+        f"({counted(queue['byte'], 'byte')}) to send"
         f"{_unanswered(counts)}",
-        f"  so far     {counts['done_tile']} tiles done, {counts['shed_tile']} shed, {counts['failed_tile']} failed, "
-        f"{counts['delivered_product']} products delivered{_frames(counts)}{_requests(counts)}",
+        f"  so far     {counted(counts['done_tile'], 'tile')} done, {counts['shed_tile']} shed, "
+        f"{counts['failed_tile']} failed, {counted(counts['delivered_product'], 'product')} delivered"
+        f"{_frames(counts)}{_requests(counts)}",
         "  networks",
         *(f"    {_network(model)}" for model in status["models"]),
         f"  memory     {status['rss_byte'] / 1e6:.0f} MB",
@@ -49,7 +52,7 @@ def _last(slot: Mapping[str, Any] | None) -> str:
     if slot is None:
         return "none yet"
     over = f" (overruled: {slot['overruled']})" if slot["overruled"] else ""
-    did = f"{slot['model']}, {slot['admitted_tile']} tiles, {slot['energy_j']:.3g} J"
+    did = f"{slot['model']}, {counted(slot['admitted_tile'], 'tile')}, {slot['energy_j']:.3g} J"
     return f"{slot['slot']}: {did}; {slot['reason']}{over}"
 
 
@@ -57,7 +60,7 @@ def _network(model: Mapping[str, Any]) -> str:
     if "package" not in model:
         return f"{model['name']:<28} not loaded: {model['quarantine']}"
     trial = model["trial_slots_left"]
-    word = f"on trial, {trial} slots left" if trial is not None else "ok"
+    word = f"on trial, {counted(trial, 'slot')} left" if trial is not None else "ok"
     word = word if model["healthy"] else f"left out: {model['quarantine']}"
     shadow = model["shadow"]
     what = f"{model['task']}: {' then '.join(model['stages']) or model['kind']}"
@@ -78,10 +81,10 @@ def _frames(counts: Mapping[str, Any]) -> str:
     """Return how many frames could not be used, nothing where all could; the log says why.
 
     >>> _frames({"refused_frame": 1})
-    '; 1 frames refused, see the log'
+    '; 1 frame refused, see the log'
     """
     refused = counts.get("refused_frame", 0)
-    return f"; {refused} frames refused, see the log" if refused else ""
+    return f"; {counted(refused, 'frame')} refused, see the log" if refused else ""
 
 
 def _requests(counts: Mapping[str, Any]) -> str:
@@ -89,7 +92,8 @@ def _requests(counts: Mapping[str, Any]) -> str:
     served, refused = counts.get("served_request", 0), counts.get("refused_request", 0)
     if not served and not refused:
         return ""
-    return f"; {served} requests served, {refused} refused, {counts['raised_product']} products worth more"
+    raised = counts["raised_product"]
+    return f"; {counted(served, 'request')} served, {refused} refused, {counted(raised, 'product')} worth more"
 
 
 def _share(frac: float | None) -> str:

@@ -19,7 +19,7 @@ class Folder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See ``click.Path``."""
-        folder = Path(super().convert(value, param, ctx))
+        folder: Path = super().convert(value, param, ctx)  # type: ignore[assignment]
         for path in (folder, *folder.parents):
             if path.exists() and not path.is_dir():
                 self.fail(f"{path} is a file, and a folder is needed. Name another.", param, ctx)

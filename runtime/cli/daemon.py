@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..counting import counted
 from .common import assignments, cli, json_option, set_option, show
 from .keys import keys
 
@@ -189,5 +190,5 @@ def rotate_keys(
     from ..models import make_rotation
 
     out.write_bytes(make_rotation(number, [load_public(path) for path in keep], revoke, load_private(signer)))
-    text = f"{out}: rotation {number} with {len(keep)} keys, {len(revoke)} revoked"
+    text = f"{out}: rotation {number} with {counted(len(keep), 'key')}, {len(revoke)} revoked"
     show({"rotation": str(out), "number": number, "keys": len(keep), "revoked": list(revoke)}, as_json, text)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..counting import counted
 from ..errors import StoreError
 from .common import Folder, cli, json_option, say, show
 
@@ -35,8 +36,8 @@ def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, k
     from ..ground import run_ground
 
     report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say, watch=say, key=key)
-    missing = f", {report['missing_packet']} packets missing" if report["missing_packet"] else ""
-    show(report, as_json, f"{report['products']} products in {out / 'products.geojson'}{missing}")
+    missing = f", {counted(report['missing_packet'], 'packet')} missing" if report["missing_packet"] else ""
+    show(report, as_json, f"{counted(report['products'], 'product')} in {out / 'products.geojson'}{missing}")
 
 
 @cli.command()

@@ -15,6 +15,7 @@ from exporters.errors import ExporterError
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError
 
+from ..counting import counted
 from ..engines import return_freed
 from ..errors import MissionError, StoreError, SubsolarError
 from ..records import SlotRecord
@@ -155,7 +156,7 @@ class Daemon:
             self._due_s += missed * slot_s
             self.diary.counts["missed_slot"] += missed
             self._aboard.metrics.add("slot_deadline_missed_total", missed)
-            self.told(f"{missed} slots were not flown: the one before took too long")
+            self.told(f"{counted(missed, 'slot')} not flown: the one before took too long")
         self._publish()
 
     def _after(self, record: SlotRecord) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..cfdp import CfdpEntity, Condition, FileReport
+from ..counting import counted
 from ..faults import fault
 from ..store.products import ProductStore, Transfer
 from ..wire.codec import MalformedError
@@ -345,9 +346,9 @@ class DownlinkSession:
     ) -> PassReport:
         left, left_byte = self._store.backlog()
         sent_byte = budget_byte - self._left_byte
-        text = f"sent {sent} products in {sent_byte} of {budget_byte} bytes, {delivered} confirmed"
+        text = f"sent {counted(sent, 'product')} in {sent_byte} of {budget_byte} bytes, {delivered} confirmed"
         if outlines:
-            text += f", {outlines} outlines of earlier ones"
+            text += f", {counted(outlines, 'outline')} of earlier ones"
         if repeated:
             text += f", {repeated} repeated"
         if silent:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..cfdp import CfdpEntity
+from ..counting import counted
 from ..errors import StoreError
 from ..faults import fault
 from ..wire.codec import MalformedError
@@ -104,9 +105,10 @@ class Receiver:
     def line(self) -> str:
         """What has come in, for people."""
         counts, refused = self.counts, sum(self.rejected.values())
-        text = f"{counts['packets']} packets, {counts['products']} products, {self.missing_packet} packets missing"
+        text = f"{counted(counts['packets'], 'packet')}, {counted(counts['products'], 'product')}"
+        text += f", {counted(self.missing_packet, 'packet')} missing"
         text += f", {refused} refused" if refused else ""
-        text += f", {counts['files']} files" if counts["files"] else ""
+        text += f", {counted(counts['files'], 'file')}" if counts["files"] else ""
         if self.housekeeping is not None:
             text += f"; slot {self.housekeeping['slot']}, charge {self.housekeeping['charge_frac']:.0%}"
             text += f", {self.housekeeping['backlog_product']} waiting on board"

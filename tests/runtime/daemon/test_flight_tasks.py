@@ -503,7 +503,7 @@ def test_a_query_of_the_ground_makes_the_tiles_that_it_describes_go_first(make_c
     assert (raised.row_px, raised.col_px, raised.value) == (0, 16, pytest.approx(51.0))
     counts = craft.daemon.status["counts"]
     assert (counts["served_request"], counts["raised_product"]) == (1, 2)
-    assert "1 requests served" in table_of(craft.daemon.status)
+    assert "1 request served" in table_of(craft.daemon.status)
 
 
 def test_a_question_of_the_ground_is_answered_by_a_product(make_craft: MakeCraft) -> None:

@@ -305,7 +305,7 @@ def test_people_see_a_line_and_a_map_while_packets_come_in(
     station.send(batch_packet(0, [make_product(1)]))
     station.send(batch_packet(2, [make_product(2)], index=1))
     desk.look(idle=False)
-    assert lines == ["2 packets, 2 products, 1 packets missing"]
+    assert lines == ["2 packets, 2 products, 1 packet missing"]
     desk.look(idle=True)
     assert len(json.loads((tmp_path / "products.geojson").read_text())["features"]) == 2
 
