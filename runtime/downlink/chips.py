@@ -59,18 +59,19 @@ class ChipOutbox:
         path = self._folder / name
         if name in self._sizes_byte:
             return
+        self._ended.discard(name)
         try:
             with whole(path, lambda: fault("pictures.keep.before_rename")) as file:
                 file.write(content)
             fault("pictures.keep.after_rename")
         except OSError as error:
+            self._give_up(name)  # it may have its name already, where only the folder could not be made durable
             raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
         self._sizes_byte[name] = len(content)
         try:
             self._files.send(path, f"{GROUND_FOLDER}/{name}", GROUND_ID, value=value)
         except (StoreError, LinkError):
-            with suppress(StoreError):  # what cannot be removed either is sent after the next start
-                self._remove(name)
+            self._give_up(name)
             raise
         self._shed()
 
@@ -82,7 +83,6 @@ class ChipOutbox:
         self._ended |= {Path(report.name).name for report in reports if not report.received}
         for name in sorted(self._ended):
             self._remove(name)
-            self._ended.discard(name)
 
     @property
     def waiting_file(self) -> int:
@@ -119,6 +119,12 @@ class ChipOutbox:
                 self._remove(name)
                 self.shed += 1
 
+    def _give_up(self, name: str) -> None:
+        """Remove a picture that no transfer carries; one that cannot go now goes with the next that have ended."""
+        self._ended.add(name)
+        with suppress(StoreError):
+            self._remove(name)
+
     def _has_room(self) -> bool:
         return self.waiting_byte <= self._limit_byte and len(self._sizes_byte) <= self._limit_file
 
@@ -130,6 +136,7 @@ class ChipOutbox:
         except OSError as error:
             raise StoreError(f"Cannot remove {path}: {error}. Check the folder's owner and its disk.") from error
         self._sizes_byte.pop(name, None)
+        self._ended.discard(name)
 
 
 def picture_name(product_id: str, rung: str) -> str:

@@ -191,6 +191,27 @@ def test_a_picture_that_cannot_be_removed_goes_the_next_time(
     assert (outbox.waiting_file, list((tmp_path / "outbox").iterdir())) == (0, [])
 
 
+@pytest.mark.parametrize("stuck", [False, True], ids=["can go", "cannot go at once"])
+def test_a_picture_that_failed_after_it_had_its_name_does_not_stay_behind(
+    tmp_path: Path, files: CfdpEntity, make_product: MakeProduct, stuck: bool
+) -> None:
+    outbox = ChipOutbox(tmp_path / "outbox", files)
+    arm("pictures.keep.after_rename", "eio")
+    if stuck:
+        arm("pictures.settle.before_unlink", "eio")
+    try:
+        with pytest.raises(StoreError, match="Cannot write"):
+            outbox.offer(make_product(1), picture(1, 8), value=1.0)
+    finally:
+        disarm()
+    assert len(list((tmp_path / "outbox").iterdir())) == stuck
+    outbox.settle([])
+    assert (outbox.waiting_file, files.outgoing(), list((tmp_path / "outbox").iterdir())) == (0, (), [])
+    outbox.offer(make_product(1), picture(1, 8), value=1.0)
+    outbox.settle([])
+    assert outbox.waiting_file == len(files.outgoing()) == len(list((tmp_path / "outbox").iterdir())) == 1
+
+
 def test_a_picture_without_room_in_the_log_is_not_kept_and_can_be_offered_again(
     tmp_path: Path, files: CfdpEntity, make_product: MakeProduct
 ) -> None:
