@@ -501,6 +501,7 @@ def test_a_browser_runs_the_page_without_a_complaint(page: str, tmp_path: Path) 
     )
     command = [chromium, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", target.as_uri()]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert [line for line in ran.stderr.splitlines() if "CONSOLE" in line] == []
+    said = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
+    assert [line for line in said if "source: chrome://" not in line] == []  # pages of the browser's own miss a network
     assert '<html lang="en" class="live">' in ran.stdout
     assert ">Slot 0</b>" in ran.stdout
