@@ -41,7 +41,6 @@ BLOCK = 20
 SB3 = {"name": "stable-baselines3 predict, p50", "value": 168}
 GAINS, GAINS_END = "<!-- gains: written by benchmarks/policy.py -->", "<!-- end of gains -->"
 RULES = ("fixed:*", "greedy", "threshold", "barrier", "lookahead")
-
 HELD_OUT = range(900_001, 900_013)
 """Seeds of the random missions that nobody trained on."""
 

@@ -47,10 +47,13 @@ class Moment:
 
 
 def missions(
-    scenario: Scenario, count: int, seed: int, choose: Chooser, orbits: float | None = None
+    scenario: Scenario, count: int, seed: int, choose: Chooser, orbits: float | None = None, drawn: int | None = None
 ) -> Iterator[Moment]:
-    """Fly the missions ``seed`` to ``seed + count - 1`` side by side, each once, and yield slot after slot."""
-    simulator = VectorSimulator(scenario, count, seed, count, orbits)
+    """Fly ``count`` missions side by side, each once, and yield slot after slot.
+
+    Flight n has the seed ``seed + n mod drawn``; None draws as many missions as there are flights.
+    """
+    simulator = VectorSimulator(scenario, count, seed, drawn or count, orbits)
     row, is_open = simulator.reset()
     flying = np.ones(count, np.bool_)
     for _ in range(simulator.bank.slots):

@@ -1,4 +1,4 @@
-"""Chooses by the prices of the mission's programme: as one who knows the mission, or knows what to expect of it."""
+"""Chooses by the prices of the mission's programme, as one who knows the slot and what to expect of those ahead."""
 
 from __future__ import annotations
 
@@ -6,44 +6,28 @@ import numpy as np
 
 from power_sim.slot import IDLE, SlotState, Work
 
-from .decision import Decision, choose, idle
 from .lookahead import cell_of
 from .programme import Float64Array, Mission, Prices, solve
-from .survey import Survey, survey
+from .survey import Survey
 from .worth import Worth
 
 
 class Seer:
     """Scores each option by its worth now plus what the optimum would pay for the charge and the tiles that it leaves.
 
-    ``seen`` is the mission as it comes, ``expected`` what is thought of the slots ahead: the same for perfect
-    foresight. Call ``settle`` after each slot.
+    ``seen`` is the mission as it comes, ``expected`` what is thought of the slots ahead, of which it plans ``reach``.
+    Call ``settle`` after each slot.
     """
 
-    name = "seer"
-
-    def __init__(
-        self, seen: Mission, expected: Mission, worth: Worth, *, solve_every: int = 1, reach: int = 10_000
-    ) -> None:
-        self._seen, self._expected, self._worth = seen, expected, worth
-        self._solve_every, self._reach = solve_every, reach
+    def __init__(self, seen: Mission, expected: Mission, worth: Worth, *, reach: int) -> None:
+        self._seen, self._expected, self._worth, self._reach = seen, expected, worth, reach
         self._cell = cell_of(seen.plant)
         self._queue = np.zeros(seen.arrived_tile.shape[1])
-        self._slot = self._solved_at = 0
-        self._prices: Prices | None = None
-
-    def decide(self, state: SlotState) -> Decision:
-        """Return the option of the best score."""
-        scores = self.scores(state, survey(state))
-        best = max(scores, key=lambda index: scores[index], default=None)
-        return idle("worth more later") if best is None else choose(state.options, best, "worth most by the prices")
+        self._slot = 0
 
     def scores(self, state: SlotState, options: Survey) -> dict[int | None, float]:
         """Return the score of each allowed option, and of idling (``None``) where it is allowed."""
-        prices = self._prices
-        if prices is None or self._slot - self._solved_at >= self._solve_every:
-            prices = self._prices = solve(self._ahead(state.charge_j))
-            self._solved_at = self._slot
+        prices = solve(self._ahead(state.charge_j))
         scores: dict[int | None, float] = {None: self._left(prices, state, IDLE)} if state.may_idle else {}
         for index in options.allowed:
             work = options.works[index]
@@ -60,17 +44,14 @@ class Seer:
         slot = self._slot
         ahead = self._expected.rest(slot, charge_j, self._queue, self._reach)
         ahead.arrived_tile[0] = self._seen.arrived_tile[slot] + self._queue
-        if self._expected is not self._seen:
-            ahead = ahead.with_first(self._seen, slot)
-        return ahead
+        return ahead.with_first(self._seen, slot)
 
     def _left(self, prices: Prices, state: SlotState, work: Work) -> float:
         """Return what charge and queue are worth after ``work``, at the optimum's prices."""
         charge_j = self._cell.settled_j(state.charge_j, state.harvest_j - state.load_j - work.energy_j)
-        at = self._slot - self._solved_at
-        worth = charge_j * float(prices.charge_per_j[at])
-        if at + 1 < len(prices.tile):
-            worth += float(self._kept(work.tile) @ prices.tile[at + 1])
+        worth = charge_j * float(prices.charge_per_j[0])
+        if len(prices.tile) > 1:
+            worth += float(self._kept(work.tile) @ prices.tile[1])
         return worth
 
     def _kept(self, tile: int) -> Float64Array:

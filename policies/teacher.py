@@ -18,7 +18,8 @@ from power_sim.scenario import Scenario
 from power_sim.simulator import Simulator
 from power_sim.slot import IDLE, SlotState
 
-from .decision import Policy
+from .decision import Decision, Policy, choose, idle
+from .evaluate import fly
 from .network import FloatArray
 from .programme import expected_mission, mission_of
 from .seer import Seer
@@ -81,9 +82,7 @@ def lessons_of(
     """
     simulator, worth, rng = Simulator(scenario, seed), worth_of(scenario), np.random.default_rng(seed)
     coupled = scenario.power.kind != "paper"
-    seer = (
-        Seer(mission_of(scenario, seed), expected_mission(scenario, seed), worth, reach=REACH_SLOT) if coupled else None
-    )
+    seer = _seer(scenario, seed) if coupled else None
     rows: list[tuple[FloatArray, FloatArray, NDArray[np.bool_], FloatArray]] = []
     value = 0.0
     while simulator.slot < simulator.slots:
@@ -115,17 +114,31 @@ def planned_flight(scenario: Scenario, seed: int) -> float:
 
     It takes tens of milliseconds for a decision and knows what the queue is made of, so that it is no policy to fly.
     """
-    simulator, worth = Simulator(scenario, seed), worth_of(scenario)
-    seer = Seer(mission_of(scenario, seed), expected_mission(scenario, seed), worth, reach=REACH_SLOT)
-    shield, value, over = Shield(worth), 0.0, False
-    while not over:
-        state = simulator.observe()
-        admitted = shield.admit(state, seer)
-        index = admitted.decision.option_index
-        outcome = simulator.advance(admitted.work, None if index is None else state.options[index])
-        seer.settle(admitted.work.tile)
-        value, over = value + outcome.reward, outcome.truncated or outcome.terminated
-    return value
+    return fly(scenario, seed, _Planner(_seer(scenario, seed)), Shield(worth_of(scenario))).value
+
+
+class _Planner:
+    """The teacher as a policy: it takes its own choices as flown, which the shield lets stand."""
+
+    name = "planner"
+
+    def __init__(self, seer: Seer) -> None:
+        self._seer = seer
+        self._tile: int | None = None
+
+    def decide(self, state: SlotState) -> Decision:
+        """Return the option of the best score."""
+        if self._tile is not None:
+            self._seer.settle(self._tile)
+        options = survey(state)
+        scores = self._seer.scores(state, options)
+        best = max(scores, key=lambda index: scores[index], default=None)
+        self._tile = 0 if best is None else options.works[best].tile
+        return idle("worth more later") if best is None else choose(state.options, best, "worth most by the prices")
+
+
+def _seer(scenario: Scenario, seed: int) -> Seer:
+    return Seer(mission_of(scenario, seed), expected_mission(scenario, seed), worth_of(scenario), reach=REACH_SLOT)
 
 
 def _lesson(

@@ -17,11 +17,10 @@ import torch  # noqa: TID253
 from numpy.typing import NDArray
 
 from power_sim.scenario import Scenario, load_scenario
-from power_sim.vector import VectorSimulator
 
 from .missions import random_mission
-from .network import FloatArray
-from .practice import TRAIN_SEED, best_open
+from .network import FloatArray, Mlp
+from .practice import TRAIN_SEED, Actions, Flags, best_open, missions
 from .scorer import Scorer
 from .universal import score, split
 
@@ -174,30 +173,33 @@ def fly(model: Scorer, scenario: Scenario, part: Part, rng: np.random.Generator)
     settings, network = part.settings, model.arrays()
     lanes, options = settings.missions * settings.copies, len(scenario.pool.models)
     first = TRAIN_SEED * (part.seed + 1) + part.number * 10_000 + part.round * settings.missions % 10_000
-    simulator = VectorSimulator(scenario, lanes, first, settings.missions)
-    row, is_open = simulator.reset()
-    flying, seen = np.ones(lanes, np.bool_), list[tuple[Any, ...]]()
-    for _ in range(simulator.bank.slots):
-        slot, blocks = split(np.ascontiguousarray(row), options)
-        scores = score(network, slot, blocks)[:, : is_open.shape[1]]
-        action = best_open(scores - np.log(-np.log(rng.uniform(1e-12, 1.0, scores.shape))), is_open)
-        step = simulator.step(action)
-        seen.append((slot, blocks, is_open, action, step.reward * flying, flying))
-        row, is_open, flying = step.observation, step.mask, flying & ~(step.terminated | step.truncated)
-    slot, blocks, opened, action, reward, flew = (np.stack(part) for part in zip(*seen, strict=True))
+
+    def draw(row: FloatArray, is_open: Flags) -> Actions:
+        scores = scores_of(network, options, row, is_open)
+        return best_open(scores - np.log(-np.log(rng.uniform(1e-12, 1.0, scores.shape))), is_open)
+
+    seen = list(missions(scenario, lanes, first, draw, drawn=settings.missions))
+    opened, action, flew = (np.stack([getattr(m, name) for m in seen]) for name in ("open", "action", "flying"))
+    reward = np.stack([moment.reward * moment.flying for moment in seen])
     to_go = reward[::-1].cumsum(axis=0)[::-1].reshape(len(seen), settings.copies, settings.missions)
     others = (to_go.sum(axis=1, keepdims=True) - to_go) / (settings.copies - 1)
     value = float(reward.sum(axis=0).mean())
     better = ((to_go - others) / max(value / len(seen), 1e-9)).reshape(len(seen), lanes)
     which = flew & (opened.sum(axis=2) > 1)
+    slot, blocks = split(np.stack([moment.row for moment in seen])[which], options)
     return Flown(
-        slot[which],
-        blocks[which],
+        slot,
+        blocks,
         opened[which],
         action[which].astype(np.int64),
         np.clip(better[which], -MOST_ADVANTAGE, MOST_ADVANTAGE).astype(np.float32),
         int(flew.sum()),
     )
+
+
+def scores_of(network: Mlp, options: int, row: FloatArray, is_open: Flags) -> FloatArray:
+    """Return the scores (n, actions) of rows as the vector simulator gives them."""
+    return score(network, *split(np.ascontiguousarray(row), options))[:, : is_open.shape[1]]
 
 
 def _chosen(seed: int, number: int, settings: Rounds) -> list[int]:

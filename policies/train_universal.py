@@ -31,8 +31,8 @@ from .registry import make_policy
 from .scorer import Scorer
 from .spread import crew
 from .teacher import Lessons, join, lessons_of, load_lessons
-from .train_rounds import Practice, Rounds, variant
-from .universal import describe_universal, score, split
+from .train_rounds import Practice, Rounds, scores_of, variant
+from .universal import describe_universal, split
 
 AGREEMENT_STATES, AGREEMENT_MISSIONS = 10_000, 10
 
@@ -199,7 +199,7 @@ def validated(model: Scorer) -> float:
 
 def best_of(network: Mlp, options: int, row: FloatArray, is_open: Flags) -> Actions:
     """Return the open choice of the best score for each row."""
-    return best_open(score(network, *split(np.ascontiguousarray(row), options))[:, : is_open.shape[1]], is_open)
+    return best_open(scores_of(network, options, row, is_open), is_open)
 
 
 def expected_loss(model: Scorer, lessons: Lessons, which: NDArray[np.intp]) -> torch.Tensor:
