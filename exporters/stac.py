@@ -30,6 +30,8 @@ _AXES = {
 }
 _SPDX = re.compile(r"(?!unknown$)[\w\-.+]+")
 """What STAC takes for a licence; anything else, also an unknown one, is "other"."""
+_NAME = re.compile(r"[a-zA-Z][\w.\-\s]+[a-zA-Z0-9]", re.ASCII)
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
@@ -53,11 +55,11 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
             "description": f"{info.title}, {accuracy.metric} {accuracy.value:.4f} on {accuracy.dataset} ({accuracy.n})",
             "license": info.licence if _SPDX.fullmatch(info.licence) else "other",
             "bands": bands,
-            "mlm:name": info.id,
+            "mlm:name": _name(info.id),
             "mlm:architecture": info.title,
             "mlm:tasks": [_task(info)],
             "mlm:framework": "ONNX",
-            "mlm:framework_version": framework_version,
+            **_version(framework_version),
             "mlm:total_parameters": info.params,
             "mlm:pretrained": True,
             "mlm:pretrained_source": info.training_data,
@@ -79,6 +81,26 @@ def stac_item(info: PackageInfo, accuracy: Accuracy, *, framework_version: str) 
             **{f"model-{variant.engine}": _variant(info, variant) for variant in info.variants},
         },
     }
+
+
+def _name(package_id: str) -> str:
+    """The id in the letters that the extension takes for a name: a letter first, three at least."""
+    plain = re.sub(r"[^\w.\-\s]+", "-", package_id, flags=re.ASCII).strip("-_. ")
+    return plain if _NAME.fullmatch(plain) else f"model-{plain or 0}"
+
+
+def _version(framework_version: str) -> dict[str, str]:
+    """Only a semantic version is one to the extension; of a preview's the number, of anything else nothing."""
+    number = _VERSION.match(framework_version)
+    return {} if number is None else {"mlm:framework_version": number[0]}
+
+
+def _classes(info: PackageInfo) -> list[dict[str, Any]]:
+    """Classes as the classification extension has them: 1.1 demands a description, 2.0 a name without spaces."""
+    return [
+        {"value": value, "name": re.sub(r"[^0-9A-Za-z_-]+", "-", name), "description": name}
+        for value, name in enumerate(info.classes)
+    ]
 
 
 def _task(info: PackageInfo) -> str:
@@ -119,6 +141,6 @@ def _output(info: PackageInfo) -> dict[str, Any]:
             "dim_order": _AXES.get(info.output.kind, ["batch", "class"]),
             "data_type": "float32",
         },
-        "classification:classes": [{"value": value, "name": name} for value, name in enumerate(info.classes)],
+        "classification:classes": _classes(info),
         "post_processing_function": None,
     }
