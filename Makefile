@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: fit-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: fit-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes packages pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,10 @@ resolve-jetson: venv ## the base must resolve from wheels on Python 3.10 aarch64
 # folder of the research data sets, each below its own name: make TARGET DATA=FOLDER
 DATA ?= $(or $(SUBSOLAR_DATA),../shared/data)
 EUROSAT := $(DATA)/eurosat-rgb-subset
+KEY ?= build/keys/subsolar-2026.key.pem
+VERSION ?= 3
+LEARNED := EuroSAT RGB subset, 6,000 train chips (MIT; modified Copernicus Sentinel data); Helber et al., IEEE JSTARS 12(7), 2019
+SHIPS = --licence Apache-2.0 --training-data "$(LEARNED)" --version $(VERSION) --key $(KEY) --replace
 KEY ?= build/keys/local.key.pem
 
 scenes: venv ## rebuild the sample scenes from the research data (DATA=folder)
@@ -67,6 +71,15 @@ fit: venv-dev ## train the pool's three networks on EuroSAT as they ship (about 
 
 zoo-table: venv-dev ## docs/zoo.md: every system counted, scored, packaged (TIME=--time times the packages anew)
 	$(BIN)/python benchmarks/zoo_table.py $(TIME)
+
+packages: venv-dev ## export, sign and time anew what ships, from `make fit` and `make fit-dehaze` (KEY=private key, VERSION=number; leave the machine alone)
+	for n in resnet18 mobilenet_v2 mobilenet_v3_large; do $(BIN)/subsolar export build/fit/$$n/best.pt $(SHIPS) \
+		--data $(EUROSAT) --out deploy/packages/eurosat-$$(echo $$n | tr _ -) || exit 1; done
+	$(BIN)/subsolar export build/fit/mobilenet_v2/best.pt $(SHIPS) --id eurosat-mobilenet-v2-int8 --precision int8 --target cpu,tensorrt \
+		--data $(EUROSAT) --out deploy/packages/eurosat-mobilenet-v2-int8
+	$(BIN)/subsolar export build/fit/dwtma-net-eurosat/best.pt --id dehaze-dwtma-edge --version $(VERSION) --key $(KEY) --replace \
+		--data $(EUROSAT) --out deploy/packages/dehaze-dwtma-edge
+	$(BIN)/subsolar bench --repeats 200 --write --key $(KEY) deploy/packages/eurosat-mobilenet-* deploy/packages/eurosat-resnet18
 
 pool: venv ## rewrite the built-in pool from the shipped packages' measured profiles
 	$(BIN)/python benchmarks/make_pool.py

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ from .roofline import Peaks, roofline_frac
 
 MODES = ("single-stream", "offline", "slot-burst")
 _T975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+ROUNDS = 10
+"""In which packages that are measured together take turns."""
 Tiles = NDArray[Any]
 
 
@@ -96,6 +98,28 @@ class Machine:
     runtime: str
 
 
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One package in one mode at one batch size, and what its runs took."""
+
+    package: ModelPackage
+    runner: Runner
+    mode: str
+    tiles: Tiles
+    samples: list[float] = field(default_factory=list)
+    """Busy seconds of each run."""
+    taken_s: float = 0.0
+    """Wall seconds of all runs, rests left out."""
+
+    @property
+    def batch(self) -> int:
+        return len(self.tiles)
+
+    def warm(self) -> None:
+        for _ in range(3):
+            self.runner.infer(self.tiles)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Bench:
     """Clocks are arguments: ``busy`` times the work (CPU seconds, or wall seconds on a device), ``wall`` the rest."""
@@ -112,13 +136,27 @@ class Bench:
 
     def measure(self, package: ModelPackage, runner: Runner) -> Profile:
         """The package's profile with its times and joules measured anew; ExportError for implausible power."""
+        return self.measure_together([(package, runner)])[0]
+
+    def measure_together(self, loaded: Sequence[tuple[ModelPackage, Runner]]) -> list[Profile]:
+        """As ``measure``, for packages that are to be compared: without a meter their runs take turns, so that what
+        slows this machine for a while slows them alike."""
         idle_w = self._idle_power_w()
-        entries = []
+        groups = [list(self._jobs(package, runner)) for package, runner in loaded]
+        if idle_w is None:
+            self._take_turns([job for jobs in groups for job in jobs])
+        return [
+            self._profile(package, [self._finished(job, idle_w) for job in jobs])
+            for (package, _), jobs in zip(loaded, groups, strict=True)
+        ]
+
+    def _jobs(self, package: ModelPackage, runner: Runner) -> Iterator[_Job]:
         for mode in self.settings.modes:
             for batch in (1,) if mode == "single-stream" else self.settings.batches:
-                entry = self._one(package, runner, mode, min(batch, package.info.input.max_batch), idle_w)
-                self.progress(_line(package, entry))
-                entries.append(entry)
+                tiles = _repeat_to(package.golden.tiles, min(batch, package.info.input.max_batch))
+                yield _Job(package, runner, mode, tiles)
+
+    def _profile(self, package: ModelPackage, entries: Sequence[ProfileEntry]) -> Profile:
         profile = replace(package.profile, measurements=tuple(entries))
         check_envelope(profile, self.settings.max_power_w)
         return profile
@@ -133,61 +171,60 @@ class Bench:
         passed_s = self.wall() - begin_s
         return (self.meter.energy_j() - begin_j) / passed_s if passed_s > 0.0 else 0.0
 
-    def _one(self, package: ModelPackage, runner: Runner, mode: str, batch: int, idle_w: float | None) -> ProfileEntry:
-        tiles = _repeat_to(package.golden.tiles, batch)
-        for _ in range(3):
-            runner.infer(tiles)
+    def _finished(self, job: _Job, idle_w: float | None) -> ProfileEntry:
         if self.meter is None or idle_w is None:
-            samples, taken_s = self._timed(runner, tiles, mode)
-            entry = self._entry(package, samples, mode, batch)
+            entry = self._entry(job)
         else:
-            samples, taken_s, joules = self._metered(runner, tiles, mode, self.meter, idle_w)
-            entry = self._with_energy(self._entry(package, samples, mode, batch), joules, idle_w, self.meter)
-        return replace(entry, throughput_hz=len(samples) * batch / max(taken_s, 1e-9))
+            joules = self._metered(job, self.meter, idle_w)
+            entry = self._with_energy(self._entry(job), joules, idle_w, self.meter)
+        self.progress(_line(job.package, entry))
+        return replace(entry, throughput_hz=len(job.samples) * job.batch / max(job.taken_s, 1e-9))
 
     def _runs_a_burst(self, batch: int) -> int:
         return max(1, math.ceil(self.settings.burst_tiles / batch))
 
-    def _timed(self, runner: Runner, tiles: Tiles, mode: str) -> tuple[NDArray[np.float64], float]:
-        """Busy seconds of each run, and the wall seconds of all, rests left out."""
-        samples, taken_s = np.empty(max(self.settings.runs, self.settings.repeats)), 0.0
-        for index in range(len(samples)):
-            self._rest(index, mode, len(tiles))
-            samples[index], passed_s = self._run_s(runner, tiles)
-            taken_s += passed_s
-        return samples, taken_s
+    def _take_turns(self, jobs: Sequence[_Job]) -> None:
+        """Time every job's runs, a share of them in each of ``ROUNDS`` rounds, the order of a round drawn."""
+        order = np.random.default_rng(0)
+        shares = np.diff(np.linspace(0, max(self.settings.runs, self.settings.repeats), ROUNDS + 1).astype(int))
+        for number, runs in enumerate(shares, 1):
+            self.progress(f"round {number} of {ROUNDS}")
+            for index in order.permutation(len(jobs)):
+                job = jobs[index]
+                job.warm()
+                for _ in range(runs):
+                    self._rest(len(job.samples), job)
+                    self._run(job)
 
-    def _metered(
-        self, runner: Runner, tiles: Tiles, mode: str, meter: Meter, idle_w: float
-    ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-        """As ``_timed``, and for each window the joules a tile above idle."""
-        samples, joules, taken_s = [], [], 0.0
+    def _metered(self, job: _Job, meter: Meter, idle_w: float) -> NDArray[np.float64]:
+        """Run the job for some windows; for each the joules a tile above idle."""
+        joules = []
+        job.warm()
         for repeat in range(self.settings.repeats):
             begin_s, begin_j, runs = self.wall(), meter.energy_j(), 0
             while self.wall() - begin_s < self.settings.window_s:
-                self._rest(runs, mode, len(tiles))
-                busy_s, passed_s = self._run_s(runner, tiles)
-                samples.append(busy_s)
-                taken_s += passed_s
+                self._rest(runs, job)
+                self._run(job)
                 runs += 1
             spent_j = meter.energy_j() - begin_j - idle_w * (self.wall() - begin_s)
-            joules.append(spent_j / (runs * len(tiles)))
+            joules.append(spent_j / (runs * job.batch))
             self.progress(
                 f"window {repeat + 1} of {self.settings.repeats}: {1e3 * joules[-1]:.3g} mJ a tile above idle"
             )
-        return np.array(samples), taken_s, np.array(joules)
+        return np.array(joules)
 
-    def _rest(self, run: int, mode: str, batch: int) -> None:
-        if mode == "slot-burst" and run and run % self._runs_a_burst(batch) == 0:
+    def _rest(self, run: int, job: _Job) -> None:
+        if job.mode == "slot-burst" and run and run % self._runs_a_burst(job.batch) == 0:
             self.sleep(self.settings.rest_s)
 
-    def _run_s(self, runner: Runner, tiles: Tiles) -> tuple[float, float]:
+    def _run(self, job: _Job) -> None:
         begin_s, begin_wall_s = self.busy(), self.wall()
-        runner.infer(tiles)
-        return self.busy() - begin_s, self.wall() - begin_wall_s
+        job.runner.infer(job.tiles)
+        job.samples.append(self.busy() - begin_s)
+        job.taken_s += self.wall() - begin_wall_s
 
-    def _entry(self, package: ModelPackage, samples: NDArray[np.float64], mode: str, batch: int) -> ProfileEntry:
-        ordered = np.sort(samples)
+    def _entry(self, job: _Job) -> ProfileEntry:
+        package, batch, ordered = job.package, job.batch, np.sort(job.samples)
         half = 0.98 * math.sqrt(len(ordered))
         low = max(0, math.floor(len(ordered) / 2 - half))
         high = min(len(ordered) - 1, math.ceil(len(ordered) / 2 + half))
@@ -210,7 +247,7 @@ class Bench:
             energy_method=f"busy seconds a tile times {power_w:g} W, assumed for one busy core; no meter",
             active_power_w=power_w,
             measured_on=datetime.now(timezone.utc).date().isoformat(),
-            mode=mode,
+            mode=job.mode,
             roofline_frac=None if self.peaks is None else self._roofline(package, tile_s, batch, self.peaks),
         )
 

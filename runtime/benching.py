@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from exporters.bench import Bench, BenchSettings, measured_machine
 from exporters.onnx_cpu import version
@@ -25,7 +26,8 @@ def bench_packages(
 ) -> list[tuple[ModelPackage, Profile]]:
     """Measure each package on ``device``. ``meter`` names one, ``none`` forbids any, None takes what is there.
 
-    On the CPU, without a meter, times are CPU seconds; otherwise they are wall seconds. Raises ``EngineError`` or
+    On the CPU, without a meter, times are CPU seconds, and the packages take turns; otherwise they are wall seconds,
+    package by package. Raises ``EngineError`` or
     ``ExportError``.
     """
     energy = _meter(meter)
@@ -41,14 +43,19 @@ def bench_packages(
         clock_name="cpu" if cpu_clock else "wall",
         progress=progress,
     )
-    found = []
-    for package in packages:
-        engine = open_engine(package, device, threads=settings.threads)
-        try:
-            found.append((package, bench.measure(package, engine)))
-        finally:
-            engine.close()
-    return found
+    if energy is not None:
+        return [pair for package in packages for pair in _measured([package], bench, device)]
+    return _measured(packages, bench, device)
+
+
+def _measured(packages: Sequence[ModelPackage], bench: Bench, device: str) -> list[tuple[ModelPackage, Profile]]:
+    with ExitStack() as open_engines:
+        loaded = []
+        for package in packages:
+            engine = open_engine(package, device, threads=bench.settings.threads)
+            open_engines.callback(engine.close)
+            loaded.append((package, engine))
+        return list(zip(packages, bench.measure_together(loaded), strict=True))
 
 
 def _meter(name: str | None) -> RatedMeter | None:

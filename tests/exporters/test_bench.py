@@ -69,6 +69,26 @@ def bench(world: World, settings: BenchSettings, *, metered: bool = True) -> Ben
     )
 
 
+@dataclass
+class Tiring(World):
+    """A machine that is slower by the minute."""
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._pass(len(batch) / 128 * (1.0 + self.now_s), self.busy_w)
+        return np.zeros((len(batch), 2), dtype=np.float32)
+
+
+def test_what_slows_the_machine_slows_packages_alike_that_are_measured_together(package: ModelPackage) -> None:
+    settings = BenchSettings(batches=(1,), runs=100)
+    world = Tiring()
+    first, second = bench(world, settings, metered=False).measure_together([(package, world), (package, world)])
+    apart = Tiring()
+    before, after = (bench(apart, settings, metered=False).measure(package, apart) for _ in range(2))
+    assert after.measurements[0].tile_s > 2.0 * before.measurements[0].tile_s
+    assert second.measurements[0].tile_s == pytest.approx(first.measurements[0].tile_s, rel=0.15)
+    assert first.measurements[0].repeats == second.measurements[0].repeats == 100
+
+
 def test_joules_a_tile_are_those_above_idle(package: ModelPackage) -> None:
     world = World()
     profile = bench(world, BenchSettings(batches=(4,), window_s=2.0, idle_s=10.0)).measure(package, world)
