@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DatasetError
 from ..readers.detection import DetectionSet
 from ..readers.detection_formats import read_detections
 from ..training.course import Described
-from .detection import Answer, Augmentation, Fitted, answer_of, batches, evaluate, fit_all, letterbox
+from .detection import PAD, Answer, Augmentation, Fitted, answer_of, batches, evaluate, fit_all, held_back, letterbox
 from .detection_tiles import in_tiles
+from .detection_turns import apart, named, together, turned
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,14 +34,51 @@ class Reading:
     """0 takes pictures whole."""
     one_class: str = ""
     """A name under which all classes count as one."""
+    zooms: tuple[float, ...] = (1.0,)
+    """How many times as large as in its picture a training tile shows things: one set of tiles for each."""
+    turns_deg: tuple[float, ...] = (0.0,)
+    """How far training pictures are turned before they are cut: one set of tiles for each."""
+    empty_frac: float = 0.0
+    """Training tiles that show nothing to find, as a share of those that do."""
+    pictures: str = "*"
+    """The training pictures with such names alone are read, ``*`` standing for anything."""
+    held: str = ""
+    """Those of them that are held back; a share drawn at random where empty."""
 
     def read(self, data: Path, split: str) -> DetectionSet:
         """Read one split. Raises DatasetError."""
+        return in_tiles(self._whole(data, split), self.tile_px, empty=split != "train")
+
+    def learned(self, data: Path, held_frac: float) -> tuple[DetectionSet, DetectionSet]:
+        """(what is learned from, what is held back) of the training pictures. Raises DatasetError.
+
+        Whole pictures are held back: tiles of one picture overlap, so none of it may be on both sides.
+        """
+        whole = named(self._whole(data, "train"), self.pictures)
+        train, held = apart(whole, self.held) if self.held else held_back(whole, held_frac)
+        return self._tiles(train), in_tiles(held, self.tile_px)
+
+    def _tiles(self, train: DetectionSet) -> DetectionSet:
+        views = [turned(train, angle) for angle in self.turns_deg]
+        if not self.tile_px:
+            return together(views)
+        return together([self._zoomed(view, zoom) for view in views for zoom in self.zooms])
+
+    def _zoomed(self, view: DetectionSet, zoom: float) -> DetectionSet:
+        """Tiles with something to find, and between them as many of the others as are wanted, evenly spread."""
+        tiles = in_tiles(view, round(self.tile_px / zoom), empty=self.empty_frac > 0)
+        shown = np.array([len(boxes) > 0 for boxes in tiles.boxes])
+        empty = np.flatnonzero(~shown & np.array([_half_covered(tiles.pixels(at)) for at in range(len(tiles))]))
+        most = min(len(empty), round(self.empty_frac * int(shown.sum())))
+        kept = empty[np.linspace(0, len(empty) - 1, most).round().astype(int)] if most else empty[:0]
+        return tiles.take(np.sort(np.concatenate([np.flatnonzero(shown), kept])), tiles.name)
+
+    def _whole(self, data: Path, split: str) -> DetectionSet:
         found = read_detections(data, split, layout=self.layout, grey_as_rgb=self.grey_as_rgb, lenient=self.lenient)
         if self.one_class:
             labels = tuple(np.zeros_like(label) for label in found.labels)
             found = replace(found, labels=labels, classes=(self.one_class,))
-        return in_tiles(found, self.tile_px, empty=split != "train")
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -148,3 +187,8 @@ def require_boxes(data: Path, held: DetectionSet) -> None:
     """Raise DatasetError where the pictures held back show nothing to find."""
     if not held.count:
         raise DatasetError(f"{data.name}: the {len(held)} pictures held back show no box. Raise held_frac.")
+
+
+def _half_covered(pixels: NDArray[np.uint8]) -> bool:
+    """Whether half of a tile at least lies on its picture, which may have been turned."""
+    return bool((pixels != PAD).any(0).mean() >= 0.5)

@@ -1,19 +1,19 @@
 """How SSCDH is trained: YOLOv5's recipe on a folder of pictures with boxes.
 
-``data`` is any layout that ``readers.detection_formats`` knows. A tenth to an eighth of the training pictures is held
-back and chooses the epoch; the test pictures are looked at once.
+``data`` is any layout that ``readers.detection_formats`` knows. An eighth of the training pictures is held back, all
+tiles of a picture with it, and chooses the epoch; the test pictures are looked at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .detection import Augmentation, anchors_for, fit_all, held_back
+from .detection import Augmentation, anchors_for, fit_all
 from .detection_course import DetectionCourse, Reading, require_boxes
 
 if TYPE_CHECKING:
@@ -73,27 +73,42 @@ def course(
     lenient: bool = False,
     tile_px: int = 0,
     one_class: str = "",
+    zooms: Sequence[float] = (1.0,),
+    turns_deg: Sequence[float] = (0.0,),
+    empty_frac: float = 0.0,
+    pictures: str = "*",
+    held: str = "",
     licence: str = "unknown",
 ) -> SscdhCourse:
     """The course on ``data``. What ``box_loss``, ``attention`` and ``head`` are not told is as in ``network``:
     ``wise``, True and ``context`` of SSCDH, ``ciou``, False and ``coupled`` of its baseline ``yolov5n``.
 
     ``wise_momentum`` of Wise-IoU's running mean is 1 - 0.05^(1 / (34 steps)) unless given. Anchors are YOLOv5's where
-    they can serve 98 % of the boxes, otherwise estimated on the training pictures. ``layout`` to ``one_class``: see
+    they can serve 98 % of the boxes, otherwise estimated on the training pictures. ``layout`` to ``held``: see
     ``Reading``. Raises DatasetError.
     """
     from ..zoo.sscdh import ANCHORS_PX
 
-    reading = Reading(layout=layout, grey_as_rgb=grey_as_rgb, lenient=lenient, tile_px=tile_px, one_class=one_class)
-    whole = reading.read(data, "train")
-    train, held = held_back(whole, held_frac)
-    require_boxes(data, held)
+    reading = Reading(
+        layout=layout,
+        grey_as_rgb=grey_as_rgb,
+        lenient=lenient,
+        tile_px=tile_px,
+        one_class=one_class,
+        zooms=tuple(zooms),
+        turns_deg=tuple(turns_deg),
+        empty_frac=empty_frac,
+        pictures=pictures,
+        held=held,
+    )
+    train, kept = reading.learned(data, held_frac)
+    require_boxes(data, kept)
     fitted = tuple(fit_all(train, edge_px))
     full = network == "sscdh"
     attention = full if attention is None else attention
     head = head or ("context" if full else "coupled")
     box_loss = box_loss or ("wise" if full else "ciou")
-    switches: dict[str, Any] = {"classes": len(whole.classes), "attention": attention, "head": head}
+    switches: dict[str, Any] = {"classes": len(train.classes), "attention": attention, "head": head}
     anchors = anchors_for(fitted, np.array(ANCHORS_PX))
     if not np.array_equal(anchors, np.array(ANCHORS_PX)):
         switches["anchors_px"] = anchors.tolist()
@@ -102,12 +117,12 @@ def course(
         size=size,
         switches=switches,
         train=train,
-        held=held,
+        held=kept,
         data=data,
         reading=reading,
         licence=licence,
         fitted=fitted,
-        held_fitted=tuple(fit_all(held, edge_px)),
+        held_fitted=tuple(fit_all(kept, edge_px)),
         edge_px=edge_px,
         batch=batch,
         seed=seed,
