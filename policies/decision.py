@@ -37,8 +37,7 @@ class Otherwise(NamedTuple):
         return f"{self.model}: {cost}, {points(abs(self.more_worth))} {'more' if self.more_worth >= 0 else 'less'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A decision after the shield, with the work that it does in the slot."""
 
     decision: Decision

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from power_sim.observation import LIVE_SIZE, OBSERVATION_LAYOUT, OPTION_SIZE, observation_size, observe
+from power_sim.observation import OBSERVATION_LAYOUT, OPTION_SIZE, numbers, observation_size
 from power_sim.scenario import Scenario
 from power_sim.slot import SlotState
 
 from .decision import Decision, choose, idle
 from .errors import PolicyFileError
-from .network import FloatArray, PolicyFile
+from .network import OneRow, PolicyFile
 from .words import charge
 
 IDLE_ACTION = "idle"
@@ -21,8 +21,8 @@ IDLE_ACTION = "idle"
 class Scores(Protocol):
     """A network or a table: one number per action for an observation."""
 
-    def __call__(self, features: FloatArray) -> FloatArray:
-        """Return (actions,) for (inputs,)."""
+    def __call__(self, row: Sequence[float]) -> list[float]:
+        """Return a score for each action; a row counts as float32."""
         ...
 
 
@@ -38,28 +38,48 @@ class Learned:
 
     def decide(self, state: SlotState) -> Decision:
         """Return the action of the best score; an answer that is not a number is left to the shield."""
-        row, options = observe(state), len(state.options)
-        scores: list[float] = self.network(row).tolist()
-        flags: list[float] = row[LIVE_SIZE : LIVE_SIZE + OPTION_SIZE * options : OPTION_SIZE].tolist()
-        open_to = [index for index, flag in enumerate(flags) if flag > 0.0]
-        if state.may_idle and len(scores) > options:
-            open_to.append(options)
-        if not open_to:
+        live, blocks, steady = numbers(state)
+        scores, options = self.network(live + blocks + steady), len(state.options)
+        may_idle = state.may_idle and len(scores) > options
+        best, second = two_best(scores, blocks[::OPTION_SIZE], may_idle)
+        if best == options and not may_idle:
             return choose(state.options, max(range(options), key=scores.__getitem__), "nothing fits this slot")
-        best = max(open_to, key=scores.__getitem__)
-        name = IDLE_ACTION if best == options else state.options[best].model
         said = "scores" if self.name == "policy-gradient" else "expects a reward of"
-        reason = f"{name}: {said} {scores[best]:.3g}{_runner_up(state, scores, open_to, best)}, {charge(state)}"
+        lead = "" if second is None else f", {scores[best] - scores[second]:.2g} above {action_name(state, second)}"
+        reason = f"{action_name(state, best)}: {said} {scores[best]:.3g}{lead}, {charge(state)}"
         return idle(reason) if best == options else choose(state.options, best, reason)
 
 
-def _runner_up(state: SlotState, scores: list[float], open_to: list[int], best: int) -> str:
-    """Return by how much the best action leads the next one."""
-    if len(open_to) < 2:
-        return ""
-    second = max((index for index in open_to if index != best), key=scores.__getitem__)
-    name = IDLE_ACTION if second == len(state.options) else state.options[second].model
-    return f", {scores[best] - scores[second]:.2g} above {name}"
+def two_best(scores: list[float], flags: list[float], may_idle: bool) -> tuple[int, int | None]:
+    """Return the best and the second best of the choices that are open; ``scores[len(flags)]`` is that of idling.
+
+    Idling is open where it is allowed or nothing else is. The first of equal scores comes first.
+
+    >>> two_best([2.0, 5.0, 3.0, 9.0], [1.0, 1.0, 1.0], may_idle=False)
+    (1, 2)
+    """
+    best: int | None = None
+    second: int | None = None
+    for index, flag in enumerate(flags):
+        if flag > 0.0:
+            if best is None or scores[index] > scores[best]:
+                best, second = index, best
+            elif second is None or scores[index] > scores[second]:
+                second = index
+    last = len(flags)
+    if best is None:
+        return last, None
+    if may_idle:
+        if scores[last] > scores[best]:
+            return last, best
+        if second is None or scores[last] > scores[second]:
+            second = last
+    return best, second
+
+
+def action_name(state: SlotState, index: int) -> str:
+    """Return what people call an action of this slot."""
+    return state.options[index].model if index < len(state.options) else IDLE_ACTION
 
 
 def action_names(scenario: Scenario) -> list[str]:
@@ -83,7 +103,7 @@ def describe(kind: str, scenario: Scenario, trained: dict[str, Any]) -> dict[str
 def learned_policy(name: str, file: PolicyFile, scenario: Scenario, source: str) -> Learned:
     """Return a network's policy for a scenario, or say in a ``PolicyFileError`` why the file is not for it."""
     check_file(name, file.about, (file.network.inputs, file.network.outputs), scenario, source)
-    return Learned(name, file.network)
+    return Learned(name, OneRow.of(file.network))
 
 
 def check_file(kind: str, about: Mapping[str, Any], sizes: tuple[int, int], scenario: Scenario, source: str) -> None:

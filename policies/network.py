@@ -6,10 +6,12 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from .errors import PolicyFileError
 
 FloatArray = NDArray[np.float32]
 SCHEMA = "subsolar-policy/1"
+ZERO = np.zeros((), np.float32)
+"""To compare arrays with: numpy would make one anew of a plain 0.0 each time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,46 @@ class Mlp:
             if layer < last:
                 np.maximum(features, 0.0, out=features)
         return features
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OneRow:
+    """An ``Mlp`` for one row at a time, in memory that is laid out once: the same operations, the same numbers.
+
+    Used by one thread at a time.
+    """
+
+    inputs: FloatArray
+    fill: Callable[..., None]
+    """Writes numbers into the inputs."""
+    layers: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
+    """Weight, bias and memory of each layer but the last."""
+    last: tuple[FloatArray, FloatArray, FloatArray]
+
+    @classmethod
+    def of(cls, network: Mlp) -> OneRow:
+        """Return the memory to run a network in."""
+        pairs = zip(network.weights, network.biases, strict=True)
+        layers = tuple((weight, bias, np.zeros_like(bias)) for weight, bias in pairs)
+        inputs = np.zeros(network.inputs, np.float32)
+        return cls(inputs, filler(inputs), layers[:-1], layers[-1])
+
+    def __call__(self, row: Sequence[float]) -> list[float]:
+        """Return the outputs for one row."""
+        self.fill(*row)
+        flow = self.inputs
+        for weight, bias, memory in self.layers:
+            flow = flow.dot(weight, memory)
+            np.add(flow, bias, memory)
+            np.maximum(flow, ZERO, out=memory)
+        weight, bias, memory = self.last
+        outputs: list[float] = np.add(flow.dot(weight, memory), bias, memory).tolist()
+        return outputs
+
+
+def filler(array: FloatArray) -> Callable[..., None]:
+    """Return a function that writes its arguments into a row, rounded as numpy rounds them, in half of numpy's time."""
+    return partial(Struct(f"{array.size}f").pack_into, array.data, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

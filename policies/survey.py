@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from power_sim.slot import IDLE, Option, SlotState, Work, admit
 
@@ -10,8 +10,7 @@ HUGE, TINY = 1e15, 1e-15
 """Joules and seconds beyond these are a fault of whoever states them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """One entry for each of the state's options."""
 
     works: tuple[Work, ...]
@@ -65,6 +64,8 @@ def option_fault(option: Option) -> str:
     if not option.healthy:
         return f"{option.model} is unhealthy"
     energy_j, time_s = option.energy_j, option.time_s
+    if TINY < energy_j < HUGE and TINY < time_s < HUGE and 0.0 <= option.accuracy_frac <= 1.0:
+        return ""
     priced = (energy_j == 0.0 or TINY < energy_j < HUGE) and (time_s == 0.0 or TINY < time_s < HUGE)
     return "" if priced and 0.0 <= option.accuracy_frac <= 1.0 else f"the figures of {option.model} make no sense"
 

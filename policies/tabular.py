@@ -62,10 +62,11 @@ class Table:
     bins: Bins
     values: FloatArray
 
-    def __call__(self, features: FloatArray) -> FloatArray:
-        """Return (actions,) values of one row."""
-        found: FloatArray = self.values[self.bins.cell(features.tolist())]
-        return found
+    def __call__(self, row: Sequence[float]) -> list[float]:
+        """Return the actions' values for one row."""
+        rounded: list[float] = np.array(row, np.float32).tolist()
+        values: list[float] = self.values[self.bins.cell(rounded)].tolist()
+        return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,18 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from power_sim.observation import LIVE_SIZE, OBSERVATION_LAYOUT, OPTION_SIZE, STEADY_SIZE, observe
+from power_sim.observation import LIVE_SIZE, OBSERVATION_LAYOUT, OPTION_SIZE, STEADY_SIZE, numbers
 from power_sim.slot import SlotState
 
 from .decision import Decision, choose, idle
 from .errors import PolicyFileError
-from .network import FloatArray, Mlp, PolicyFile
+from .learned import action_name, two_best
+from .network import ZERO, FloatArray, Mlp, PolicyFile, filler
 from .words import charge
 
 SLOT_SIZE = LIVE_SIZE + STEADY_SIZE
@@ -36,106 +37,82 @@ class Universal:
 
     def decide(self, state: SlotState) -> Decision:
         """Return the option of the best score; an answer that is not a number is left to the shield."""
-        row, options = observe(state), len(state.options)
+        live, blocks, steady = numbers(state)
+        options = len(state.options)
         desk = self.desks.get(options)
         if desk is None:
             desk = self.desks[options] = make_desk(self.network, options)
-        scores = desk.scores(row)
-        end = LIVE_SIZE + OPTION_SIZE * options
-        flags: list[float] = row[LIVE_SIZE:end:OPTION_SIZE].tolist()
-        best, second = _two_best(scores, flags, state.may_idle)
-        reason = f"{_name(state, best)} scores {scores[best]:.2f}"
-        if second is not None:
-            reason += f", {_name(state, second)} {scores[second]:.2f}"
-        reason += f", {charge(state)}"
+        scores = desk.scores(live + steady + blocks)
+        best, second = two_best(scores, blocks[::OPTION_SIZE], state.may_idle)
+        runner_up = "" if second is None else f", {action_name(state, second)} {scores[second]:.2f}"
+        reason = f"{action_name(state, best)} scores {scores[best]:.2f}{runner_up}, {charge(state)}"
         return idle(reason) if best == options else choose(state.options, best, reason)
-
-
-def _two_best(scores: list[float], flags: list[float], may_idle: bool) -> tuple[int, int | None]:
-    """Return the best and the second best of the choices that are open; the last of ``scores`` is that of idling.
-
-    Idling is open where it is allowed or nothing else is. The first of equal scores comes first.
-
-    >>> _two_best([2.0, 5.0, 3.0, 9.0], [1.0, 1.0, 1.0], may_idle=False)
-    (1, 2)
-    """
-    best: int | None = None
-    second: int | None = None
-    for index, flag in enumerate(flags):
-        if flag > 0.0:
-            if best is None or scores[index] > scores[best]:
-                best, second = index, best
-            elif second is None or scores[index] > scores[second]:
-                second = index
-    last = len(flags)
-    if best is None:
-        return last, None
-    if may_idle:
-        if scores[last] > scores[best]:
-            return last, best
-        if second is None or scores[last] > scores[second]:
-            second = last
-    return best, second
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Desk:
-    """``score`` for one row at a time, in memory that is laid out once: the same operations, the same numbers."""
+    """``score`` for one row at a time, in memory that is laid out once: the same operations, the same numbers.
 
+    Numpy adds arrays of one shape three times as fast as it stretches the smaller: what is added lies there in full.
+    """
+
+    fill: Callable[..., None]
+    """Writes a slot's numbers into ``slot`` and the options' part of ``blocks``."""
     slot: FloatArray
     blocks: FloatArray
     """(options + 1, OPTION_SIZE); the last stands for idling."""
-    filled: FloatArray
-    """The options' part of ``blocks``, as one row."""
     of_slot: FloatArray
     """The slot's part of the first layer."""
     of_option: FloatArray
+    bias: FloatArray
     lift: FloatArray
     """(hidden,): what the slot gives to the first layer."""
+    lifts: FloatArray
+    """(options + 1, hidden): the same for each option."""
     first: FloatArray
     """(options + 1, hidden)."""
     layers: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
-    """Weight, bias and memory of each layer between the first and the last."""
-    bias: FloatArray
+    """Weight, bias for each option, and memory of each layer between the first and the last."""
     last: FloatArray
 
-    def scores(self, row: FloatArray) -> list[float]:
-        """Return (options + 1) scores of one row."""
-        slot, hidden, lift = self.slot, self.first, self.lift
-        end = LIVE_SIZE + len(self.filled)
-        slot[:LIVE_SIZE] = row[:LIVE_SIZE]
-        slot[LIVE_SIZE:] = row[end:]
-        self.filled[:] = row[LIVE_SIZE:end]
-        np.dot(self.blocks, self.of_option, hidden)
-        np.dot(slot, self.of_slot, lift)
-        lift += self.bias
-        hidden += lift
-        np.maximum(hidden, 0.0, out=hidden)
+    def scores(self, numbers: Sequence[float]) -> list[float]:
+        """Return (options + 1) scores of a slot: live and steady block, horizons, then the options' blocks."""
+        self.fill(*numbers)
+        lift = self.slot.dot(self.of_slot, self.lift)
+        self.lifts[...] = np.add(lift, self.bias, lift)
+        hidden = self.blocks.dot(self.of_option, self.first)
+        np.add(hidden, self.lifts, hidden)
+        np.maximum(hidden, ZERO, out=hidden)
         for weight, bias, memory in self.layers:
-            np.dot(hidden, weight, memory)
-            memory += bias
-            hidden = np.maximum(memory, 0.0, out=memory)
-        scores: list[float] = np.dot(hidden, self.last).ravel().tolist()
+            hidden = hidden.dot(weight, memory)
+            np.add(hidden, bias, hidden)
+            np.maximum(hidden, ZERO, out=hidden)
+        scores: list[float] = hidden.dot(self.last).ravel().tolist()
         return scores
 
 
 def make_desk(network: Mlp, options: int) -> Desk:
     """Return the memory to score ``options`` options and idling with a network."""
-    blocks = np.zeros((options + 1, OPTION_SIZE), np.float32)
+    memory = np.zeros(SLOT_SIZE + (options + 1) * OPTION_SIZE, np.float32)
+    blocks = memory[SLOT_SIZE:].reshape(options + 1, OPTION_SIZE)
     blocks[options, 0] = 1.0
     first, hidden = network.weights[0], network.weights[0].shape[1]
     between = zip(network.weights[1:-1], network.biases[1:-1], strict=True)
     return Desk(
-        np.zeros(SLOT_SIZE, np.float32),
-        blocks,
-        blocks[:options].reshape(-1),
-        first[:SLOT_SIZE],
-        first[SLOT_SIZE:],
-        np.zeros(hidden, np.float32),
-        np.zeros((options + 1, hidden), np.float32),
-        tuple((weight, bias, np.zeros((options + 1, len(bias)), np.float32)) for weight, bias in between),
-        network.biases[0],
-        network.weights[-1],
+        fill=filler(memory[:-OPTION_SIZE]),
+        slot=memory[:SLOT_SIZE],
+        blocks=blocks,
+        of_slot=first[:SLOT_SIZE],
+        of_option=first[SLOT_SIZE:],
+        bias=network.biases[0],
+        lift=np.zeros(hidden, np.float32),
+        lifts=np.zeros((options + 1, hidden), np.float32),
+        first=np.zeros((options + 1, hidden), np.float32),
+        layers=tuple(
+            (weight, np.tile(bias, (options + 1, 1)), np.zeros((options + 1, len(bias)), np.float32))
+            for weight, bias in between
+        ),
+        last=network.weights[-1],
     )
 
 
@@ -189,7 +166,3 @@ def universal_policy(file: PolicyFile, source: str) -> Universal:
     if sizes != (SLOT_SIZE + OPTION_SIZE, 1):
         raise PolicyFileError(f"{source} holds a network of {sizes[0]} inputs and {sizes[1]} scores. Train it anew.")
     return Universal(file.network)
-
-
-def _name(state: SlotState, index: int) -> str:
-    return state.options[index].model if index < len(state.options) else "idle"

@@ -219,6 +219,12 @@ _admitted_tile = on_numbers(admitted_tile)
 
 def observe(state: SlotState) -> NDArray[np.float32]:
     """Return the row of a slot, float32 of length ``observation_size(len(state.options))``, all finite."""
+    live, blocks, steady = numbers(state)
+    return np.array(live + blocks + steady, dtype=np.float32)
+
+
+def numbers(state: SlotState) -> tuple[list[float], list[float], list[float]]:
+    """Return the row of a slot in its three parts: the live block, all option blocks, steady block with horizons."""
     waiting, budget_j, seconds = float(state.arrived_tile + state.queued_tile), state.budget_j, state.time_budget_s
     options, tile = state.options, _tiles_that_fit(state)
     accuracies, energies = [o.accuracy_frac for o in options], [o.energy_j for o in options]
@@ -226,7 +232,7 @@ def observe(state: SlotState) -> NDArray[np.float32]:
     scales = _scales(state.capacity_j, state.reserve_j, state.temperature_limit_k)
     best_right_tile = max(map(mul, tile, accuracies), default=0.0)
     best_per_j = max(map(truediv, accuracies, energies), default=_TINY)
-    row = live_numbers(
+    live = live_numbers(
         scales,
         state.charge_j,
         budget_j,
@@ -242,7 +248,7 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         best_per_j,
         min(energies, default=0.0),
     )
-    floor_frac = state.accuracy_floor_frac
+    floor_frac, blocks = state.accuracy_floor_frac, list[float]()
     for o, fits, accuracy, energy_j in zip(options, tile, accuracies, energies, strict=True):
         block = option_numbers(
             scales,
@@ -257,9 +263,9 @@ def observe(state: SlotState) -> NDArray[np.float32]:
             best_right_tile,
             best_per_j,
         )
-        row += block if o.healthy else [0.0, *block[1:]]
+        blocks += block if o.healthy else [0.0, *block[1:]]
     usable_j = max(state.capacity_j - state.reserve_j, 1.0)
-    row += _steady_numbers(
+    steady = _steady_numbers(
         usable_j,
         state.duration_s,
         state.harvest_j,
@@ -273,8 +279,7 @@ def observe(state: SlotState) -> NDArray[np.float32]:
         1.0 if state.may_idle else 0.0,
         float(len(state.ahead_net_j)),
     )
-    row += _horizons(net, value, usable_j)
-    return np.array(row, dtype=np.float32)
+    return live, blocks, steady + _horizons(net, value, usable_j)
 
 
 def _window_sums(ahead: tuple[float, ...]) -> tuple[float, ...]:

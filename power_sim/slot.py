@@ -111,17 +111,16 @@ def admit(state: SlotState, option: Option | None) -> Work:
     if option is None:
         return IDLE
     energy_j, time_s, awake_j = option.energy_j, option.time_s, option.awake_j
-    waiting, limit, room = state.arrived_tile + state.queued_tile, "energy", math.inf
+    waiting, limit, room, in_heat = state.arrived_tile + state.queued_tile, "energy", math.inf, math.inf
     if energy_j > 0:
-        room = (state.budget_j - awake_j) / energy_j
+        room, in_heat = (state.budget_j - awake_j) / energy_j, (state.heat_budget_j - awake_j) / energy_j
     in_time = state.time_budget_s / time_s if time_s > 0 else math.inf
     if in_time < room:
         limit, room = "time", in_time
-    in_heat = (state.heat_budget_j - awake_j) / energy_j if energy_j > 0 else math.inf
     if in_heat < room:
         limit, room = "heat", in_heat
     if room >= waiting:
         tile, limit = waiting, "none"
     else:
-        tile = max(0, math.floor(room))
+        tile = math.floor(room) if room > 0.0 else 0
     return Work(tile, tile * energy_j + awake_j * (tile > 0), tile * time_s, limit)

@@ -12,13 +12,13 @@ import pytest
 
 from policies.decision import Decision
 from policies.missions import random_mission
-from policies.network import load_policy_file
+from policies.network import OneRow, filler, load_policy_file
 from policies.registry import make_policy, shipped_path
 from policies.shield import Shield
 from policies.universal import Universal, make_desk, score, split
 from policies.worth import worth_of
 from power_sim import Simulator, admit, load_scenario, observe
-from power_sim.observation import HORIZON_BLOCKS, WINDOWS_SLOT, horizon_net, horizon_value
+from power_sim.observation import HORIZON_BLOCKS, WINDOWS_SLOT, horizon_net, horizon_value, numbers
 from power_sim.ops import SCALAR
 from power_sim.slot import IDLE, Option, SlotState, Work
 
@@ -103,8 +103,28 @@ def test_scores_at_the_desk_are_those_of_the_batch_to_the_last_bit() -> None:
     network = load_policy_file(shipped_path("universal", load_scenario("paper"))).network
     desks = {count: make_desk(network, count) for count in range(1, 6)}
     for state in states():
+        live, blocks, steady = numbers(state)
         row, options = observe(state), len(state.options)
-        assert desks[options].scores(row) == score(network, *split(row, options)).tolist()
+        assert desks[options].scores(live + steady + blocks) == score(network, *split(row, options)).tolist()
+
+
+def test_a_network_run_row_by_row_says_what_it_says_for_a_new_array_to_the_last_bit() -> None:
+    network = load_policy_file(shipped_path("policy-gradient", load_scenario("cubesat-6u"))).network
+    by_row = OneRow.of(network)
+    rows = [observe(state) for state in states() if len(state.options) == 3]
+    assert len(rows) > 500
+    for row in rows:
+        assert by_row(row.tolist()) == network(row).tolist()
+
+
+def test_a_row_is_rounded_as_numpy_rounds_it() -> None:
+    rng, row = np.random.default_rng(0), np.zeros(4, np.float32)
+    fill = filler(row)
+    drawn = rng.normal(size=(2_000, 4)) * 10.0 ** rng.integers(-48, 38, size=(2_000, 1))
+    with np.errstate(over="ignore"):
+        for given in (*drawn, np.array([np.nan, np.inf, -1e39, 0.0])):
+            fill(*given.tolist())
+            np.testing.assert_array_equal(row, given.astype(np.float32))
 
 
 def test_a_whole_decision_passes_the_shield_as_it_is_and_a_loose_one_is_made_whole() -> None:
