@@ -9,6 +9,7 @@ from pathlib import Path
 from power_sim.scenario import Scenario
 
 from .cards import read_card
+from .contest import UNIVERSAL, Verdict, hold_contest
 from .decision import Policy
 from .errors import PolicyFileError, UnknownPolicyError
 from .learned import learned_policy
@@ -53,9 +54,16 @@ def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | N
 
 
 def best_known(scenario: Scenario, directory: Path | None = None) -> str:
-    """Return the policy that the cards of the trained ones call best in this very scenario, else ``universal``.
+    """Return the policy that ``auto`` takes in a scenario: see ``verdict_on``."""
+    return verdict_on(scenario, directory).policy
+
+
+def verdict_on(scenario: Scenario, directory: Path | None = None) -> Verdict:
+    """Return what ``auto`` takes: what the cards of trained policies call best in this very scenario, else the winner
+    of a contest in it.
 
     A card also says what the rules were worth on the same missions, so that a rule is picked where it does better.
+    Raises ``PolicyFileError`` for a damaged card, and for a universal policy that cannot be used.
     """
     worth: dict[str, float] = {}
     for kind in LEARNED:
@@ -64,9 +72,16 @@ def best_known(scenario: Scenario, directory: Path | None = None) -> str:
             continue
         result = read_card(path).get("results", {}).get(scenario.name, {})
         if result.get("scenario_sha256") == scenario.sha256:
-            rules = {name: value for name, value in result.get("others_value_mean", {}).items() if name in RULES}
-            worth |= {**rules, kind: result["value_mean"]}
-    return max(worth, key=lambda name: worth[name], default="universal")
+            known = {*RULES, *fixed_names(scenario)}
+            worth |= {name: value for name, value in result.get("others_value_mean", {}).items() if name in known}
+            worth[kind] = result["value_mean"]
+    if worth:
+        best = max(worth, key=lambda name: worth[name])
+        return Verdict(best, "cards", f"the cards call {best} best in {scenario.name}", scenario.sha256)
+    path = shipped_path(UNIVERSAL, scenario, directory)
+    if not path.is_file():
+        return Verdict(UNIVERSAL, "default", f"no contest: there is no {path.name}", scenario.sha256)
+    return hold_contest(scenario, path)
 
 
 def fixed_names(scenario: Scenario) -> tuple[str, ...]:
