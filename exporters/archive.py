@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import PackageError
@@ -20,17 +21,23 @@ def pack(package: ModelPackage, out: Path) -> Path:
     partial = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for name in names:
-                content = (package.path / name).read_bytes()
-                member = tarfile.TarInfo(name)
-                member.size, member.mode = len(content), 0o644
-                tar.addfile(member, io.BytesIO(content))
-        partial.replace(out)
+        try:
+            _write_tar(package, names, partial)
+            partial.replace(out)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise PackageError(f"Cannot write {out}: {error.strerror}. Choose a folder you own.") from error
     return out
+
+
+def _write_tar(package: ModelPackage, names: Sequence[str], path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in names:
+            content = (package.path / name).read_bytes()
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            tar.addfile(member, io.BytesIO(content))
 
 
 def unpack(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +18,7 @@ from .errors import KeyFileError
 
 PUBLIC_SUFFIX = ".pub.pem"
 _EXPIRES = "Expires:"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def key_id(public: Ed25519PublicKey) -> str:
@@ -27,8 +30,11 @@ def key_id(public: Ed25519PublicKey) -> str:
 def new_key(folder: Path, name: str, *, valid_days: int | None = None) -> tuple[Path, Path]:
     """Make a key pair: (private file, readable by the owner alone; public file). Overwrites nothing.
 
-    With ``valid_days`` the public file says until when it verifies; the line is text before the PEM block.
+    With ``valid_days`` the public file says until when it verifies; the line is text before the PEM block. Raises
+    ``KeyFileError``; no half of a pair is left then.
     """
+    if not _NAME.fullmatch(name):
+        raise KeyFileError(f"{name!r} names no key. Use letters, digits, dots, dashes and underscores: ground-1.")
     private_path, public_path = folder / f"{name}.key.pem", folder / f"{name}{PUBLIC_SUFFIX}"
     for path in (private_path, public_path):
         if path.exists():
@@ -38,20 +44,35 @@ def new_key(folder: Path, name: str, *, valid_days: int | None = None) -> tuple[
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    _write_new(folder, {private_path: (private, 0o600), public_path: (_expiry_line(valid_days) + public, 0o644)})
+    return private_path, public_path
+
+
+def _write_new(folder: Path, files: Mapping[Path, tuple[bytes, int]]) -> None:
+    """Write files that are not there yet, each with its mode, or none of them."""
+    made: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
-        public_path.write_bytes(_expiry_line(valid_days) + public)
+        for path, (content, mode) in files.items():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            made.append(path)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
     except OSError as error:
+        for path in made:
+            path.unlink(missing_ok=True)
         raise KeyFileError(f"Cannot write a key to {folder}: {error.strerror}. Choose a folder you own.") from error
-    return private_path, public_path
 
 
 def _expiry_line(valid_days: int | None) -> bytes:
     if valid_days is None:
         return b""
-    return f"{_EXPIRES} {today() + timedelta(days=valid_days)}\n".encode()
+    try:
+        return f"{_EXPIRES} {today() + timedelta(days=valid_days)}\n".encode()
+    except OverflowError as error:
+        raise KeyFileError(f"No calendar holds a day {valid_days} days ahead. Give fewer, or none for ever.") from error
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:

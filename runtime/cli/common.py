@@ -10,22 +10,6 @@ from typing import Any
 
 import click
 
-
-class Folder(click.Path):
-    """A folder that is there or can be made: neither it nor what it lies in is a file."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """See ``click.Path``."""
-        folder: Path = super().convert(value, param, ctx)  # type: ignore[assignment]
-        for path in (folder, *folder.parents):
-            if path.exists() and not path.is_dir():
-                self.fail(f"{path} is a file, and a folder is needed. Name another.", param, ctx)
-        return folder
-
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of every draw.")
 packages_option = click.option(

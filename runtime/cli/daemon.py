@@ -13,6 +13,7 @@ import click
 from ..counting import counted
 from .common import assignments, cli, json_option, set_option, show
 from .keys import keys
+from .outputs import OutFile, write_out
 
 F = Callable[..., Any]
 
@@ -179,7 +180,7 @@ def trust_keys(rotation: Path, mission: Path | None, socket: Path | None, as_jso
     "--keep", type=click.Path(path_type=Path), multiple=True, required=True, help="Public key of the new set."
 )
 @click.option("--revoke", multiple=True, metavar="KEY-ID", help="Key that is never to be trusted again.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+@click.option("--out", type=OutFile(), required=True, help="File to write.")
 @json_option
 def rotate_keys(
     number: int, signer: Path, keep: tuple[Path, ...], revoke: tuple[str, ...], out: Path, as_json: bool
@@ -189,6 +190,6 @@ def rotate_keys(
 
     from ..models import make_rotation
 
-    out.write_bytes(make_rotation(number, [load_public(path) for path in keep], revoke, load_private(signer)))
+    write_out(out, make_rotation(number, [load_public(path) for path in keep], revoke, load_private(signer)))
     text = f"{out}: rotation {number} with {counted(len(keep), 'key')}, {len(revoke)} revoked"
     show({"rotation": str(out), "number": number, "keys": len(keep), "revoked": list(revoke)}, as_json, text)

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from ..home import open_package, resolve_package, trusted_keys
-from .common import Folder, cli, integers, json_option, say, show
+from .common import cli, integers, json_option, say, show
+from .outputs import Folder, OutFile, writable, write_out
 from .packages import settings_of
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -75,9 +76,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
     type=click.Path(path_type=Path),
     help="Private key that signs it; see `subsolar keys`.  [default: unsigned]",
 )
-@click.option(
-    "--engine", type=click.Path(path_type=Path), help="Also build the TensorRT engine here, into this folder."
-)
+@click.option("--engine", type=Folder(), help="Also build the TensorRT engine here, into this folder.")
 @click.option("--replace", is_flag=True, help="Replace a package that is there.")
 @json_option
 def export(
@@ -112,6 +111,9 @@ def export(
     from exporters.keys import load_private
     from exporters.settings import ExportSettings
 
+    if out.exists() and not replace:
+        raise click.UsageError(f"{out} exists already. Choose another place, or give --replace.")
+    writable(out)
     sys.path.insert(0, os.getcwd())  # where module:Name is looked for first
     settings = ExportSettings(
         id=package_id,
@@ -201,7 +203,7 @@ def checked(row: dict[str, Any]) -> str:
 )
 @click.option("--write", is_flag=True, help="Put the result into the package's profile (needs --key to stay signed).")
 @click.option("--key", type=click.Path(path_type=Path), help="Private key that signs what --write changes.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write accuracy against joules as an SVG.")
+@click.option("--plot", type=OutFile(".svg"), help="Write accuracy against joules as an SVG.")
 @json_option
 def bench(
     package: tuple[Path, ...],
@@ -240,6 +242,6 @@ def bench(
         signer = None if key is None else load_private(key)
         for one, profile in found:
             replace_profile(one, profile, signer)
-    if plot is not None:
-        plot.write_text(plot_svg(made), encoding="utf-8")
     show({"measurements": json.loads(json.dumps(made))}, as_json, table(made))
+    if plot is not None:
+        write_out(plot, plot_svg(made))

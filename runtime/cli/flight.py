@@ -14,7 +14,8 @@ from click.core import ParameterSource
 
 from ..home import open_package
 from ..progress import Progress
-from .common import Folder, assignments, cli, json_option, packages_option, scenes_option, seed_option, set_option, show
+from .common import assignments, cli, json_option, packages_option, scenes_option, seed_option, set_option, show
+from .outputs import Folder, OutFile, make_room
 
 if TYPE_CHECKING:
     from exporters.package import ModelPackage
@@ -243,7 +244,9 @@ def infer_by_chain(chain: Path, scenes: tuple[Path, ...], out: Path, as_json: bo
 @cli.command()
 @click.argument("name", required=False)
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="Draw orbit, power, battery and load into this PNG or SVG."
+    "--plot",
+    type=OutFile(".png", ".svg", ".pdf"),
+    help="Draw orbit, power, battery and load into this PNG, SVG or PDF.",
 )
 @seed_option
 @set_option
@@ -259,7 +262,7 @@ def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[st
     if plot is not None:
         from power_sim.plot import plot_scenario
 
-        plot_scenario(loaded, seed=seed, path=plot)
+        plot_scenario(loaded, seed=seed, path=make_room(plot))
     table = {"name": loaded.name, "sha256": loaded.sha256, **loaded.to_table()}
     show(table, as_json, json.dumps(table, indent=2, default=str))
 

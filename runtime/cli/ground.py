@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..counting import counted
-from ..errors import StoreError
-from .common import Folder, cli, json_option, say, show
+from .common import cli, json_option, say, show
+from .outputs import Folder, OutFile, make_room, write_out
 
 
 @cli.command()
@@ -21,7 +21,7 @@ from .common import Folder, cli, json_option, say, show
 @click.option(
     "--from", "recorded", type=click.Path(path_type=Path), help="Read a recording, or an outbox's packets, instead."
 )
-@click.option("--record", type=click.Path(path_type=Path), help="Keep every packet as it came in this file.")
+@click.option("--record", type=OutFile(), help="Keep every packet as it came in this file.")
 @click.option(
     "--out",
     type=Folder(),
@@ -35,13 +35,15 @@ def ground(listen: str, recorded: Path | None, record: Path | None, out: Path, k
     """Receive packets until Ctrl-C, rebuild GeoJSON exactly once, report gaps."""
     from ..ground import run_ground
 
+    if record is not None:
+        make_room(record)
     report = run_ground(listen=listen, recorded=recorded, out=out, record=record, announce=say, watch=say, key=key)
     missing = f", {counted(report['missing_packet'], 'packet')} missing" if report["missing_packet"] else ""
     show(report, as_json, f"{counted(report['products'], 'product')} in {out / 'products.geojson'}{missing}")
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), help="File to write instead of printing.")
+@click.option("--out", type=OutFile(), help="File to write instead of printing.")
 @json_option
 def telemetry(out: Path | None, as_json: bool) -> None:
     """Print the telemetry's dictionary (XTCE 1.2), as ground systems read it."""
@@ -49,10 +51,7 @@ def telemetry(out: Path | None, as_json: bool) -> None:
 
     text = dictionary()
     if out is not None:
-        try:
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"cannot write {out}: {error.strerror}. Give another file with --out.") from error
+        write_out(out, text)
     show({"xtce": text}, as_json, text if out is None else str(out))
 
 

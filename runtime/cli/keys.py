@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from .common import Folder, cli, json_option, show
+from .common import cli, json_option, show
+from .outputs import Folder, OutFile
 
 
 @cli.group()
@@ -20,7 +21,7 @@ def keys() -> None:
 @click.option(
     "--dir",
     "folder",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     default=Path("build/keys"),
     show_default=True,
     help="Folder for the pair.",
@@ -60,7 +61,7 @@ def list_keys(folder: Path | None, as_json: bool) -> None:
 @click.option("--key", type=click.Path(path_type=Path), required=True, help="Private key; see `subsolar keys new`.")
 @click.option("--out", type=Folder(), help="Folder for the signed copy.  [default: in place]")
 @click.option("--version", type=click.IntRange(1), help="Raise the package's version; a craft never goes back.")
-@click.option("--archive", type=click.Path(path_type=Path), help="Also write it as one file for the uplink.")
+@click.option("--archive", type=OutFile(), help="Also write it as one file for the uplink.")
 @json_option
 def sign(package: Path, key: Path, out: Path | None, version: int | None, archive: Path | None, as_json: bool) -> None:
     """Sign PACKAGE: unsigned, or signed by a key that is trusted here."""

@@ -12,7 +12,8 @@ import click
 from power_sim.scenario import Scenario
 
 from ..progress import Progress
-from .common import Folder, assignments, cli, json_option, packages_option, seed_option, set_option, show
+from .common import assignments, cli, json_option, packages_option, seed_option, set_option, show
+from .outputs import Folder, OutFile, make_room, writable
 
 
 @cli.command()
@@ -57,10 +58,11 @@ def train_one(
     if policy == "universal":
         from policies.train_universal import train_universal
 
-        return train_universal(seed=seed, out=out, progress=progress)
+        return train_universal(seed=seed, out=writable(out), progress=progress)
     from ..replay import scenario_with_packages
 
     loaded = scenario_with_packages(name, overrides, packages)
+    writable(out)
     if policy == "q-learning":
         from policies.train_q_learning import train_q_learning
 
@@ -91,7 +93,9 @@ def train_one(
     help="Who flies: processes here, or a Ray cluster (RAY_ADDRESS, else one that is started here).",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes at once.  [default: one for each core]")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw value against joules into this PNG, SVG or PDF.")
+@click.option(
+    "--plot", type=OutFile(".png", ".svg", ".pdf"), help="Draw value against joules into this PNG, SVG or PDF."
+)
 @packages_option
 @set_option
 @json_option
@@ -109,10 +113,9 @@ def evaluate(
 
     from ..replay import scenario_with_packages
 
-    if plot:
-        refuse_undrawable(plot)
-
     scenarios = [scenario_with_packages(name, assignments(overrides), packages) for name in names or ("cubesat-6u",)]
+    if plot:
+        refuse_undrawable(make_room(plot))
     reports = [graded(scenario, **how) for scenario in scenarios]
     result = reports[0] if len(reports) == 1 else {"reports": reports}
     show(result, as_json, "\n\n".join(map(table_of, reports)))

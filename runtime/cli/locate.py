@@ -10,6 +10,7 @@ import click
 
 from ..home import open_package
 from .common import cli, json_option, say, show
+from .outputs import OutFile, make_room
 
 
 @cli.group()
@@ -20,7 +21,7 @@ def gallery() -> None:
 @gallery.command()
 @click.argument("scene", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--package", type=click.Path(path_type=Path), required=True, help="Package of the encoder that flies.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The gallery, a .npz file.")
+@click.option("--out", type=OutFile(), required=True, help="The gallery, a .npz file.")
 @click.option("--tile", "tile_m", type=click.FloatRange(0, min_open=True), help="Side of a tile, m.  [the package's]")
 @click.option("--step", "step_m", type=click.FloatRange(0, min_open=True), help="Between places, m.  [a quarter tile]")
 @click.option("--crs", help="Of the scenes, instead of what they say: EPSG:CODE, or local for plain metres.")
@@ -59,7 +60,7 @@ def build(
         calibrate=calibrate,
         progress=say,
     )
-    size_byte = made.write(out)
+    size_byte = made.write(make_room(out))
     told = {
         "gallery": str(out),
         "views": len(made),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Folder, cli, json_option, say, seed_option, show
+from .common import cli, json_option, say, seed_option, show
 from .keys import keys
+from .outputs import Folder, writable
 
 if TYPE_CHECKING:
     from exporters.zoo_measured import Measured
@@ -69,7 +70,7 @@ def fit(
     told = {key: value for key, value in given.items() if value is not None}
     name = network if size == "published" else f"{network}-{size}"
     out = out or Path("build/fit") / name.replace(":", "-")
-    result = fit_network(network, data, out, size=size, progress=say, **{**told, **settings_of(overrides)})
+    result = fit_network(network, data, writable(out), size=size, progress=say, **{**told, **settings_of(overrides)})
     figures = ", ".join(f"{key} {value:.4g}" for key, value in result.test.items())
     show(asdict(result), as_json, f"test {figures}; weights in {result.best}")
 

@@ -8,6 +8,7 @@ import click
 
 from ..home import open_package
 from .common import cli, json_option, say, show
+from .outputs import Folder, OutFile
 
 UPLINK = "Ask the craft of this mission file instead: the request goes into its uplink folder."
 WORTH = "What the best tile gains, or a sure answer is worth, on board."
@@ -19,14 +20,12 @@ WORTH = "What the best tile gains, or a sure answer is worth, on board."
 @click.option("--package", type=click.Path(path_type=Path), help="Package of a text-image network.")
 @click.option("--uplink", type=click.Path(path_type=Path), help=UPLINK)
 @click.option("--worth", type=click.FloatRange(0, 1e6, min_open=True), default=1.0, show_default=True, help=WORTH)
-@click.option("--index", type=click.Path(path_type=Path), help="Folder of an index: SCENEs are added, all is searched.")
+@click.option("--index", type=Folder(), help="Folder of an index: SCENEs are added, all is searched.")
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Tiles to show.")
 @click.option(
     "--capacity", type=click.IntRange(1, 1_000_000), default=100_000, show_default=True, help="Of a new index."
 )
-@click.option(
-    "--request", type=click.Path(path_type=Path), help="Also write the uplink request for a craft to this file."
-)
+@click.option("--request", type=OutFile(), help="Also write the uplink request for a craft to this file.")
 @json_option
 def query(
     text: str,
@@ -62,9 +61,7 @@ def query(
 @click.option("--package", type=click.Path(path_type=Path), help="Package of a network that answers.")
 @click.option("--uplink", type=click.Path(path_type=Path), help=UPLINK)
 @click.option("--worth", type=click.FloatRange(0, 1e6, min_open=True), default=1.0, show_default=True, help=WORTH)
-@click.option(
-    "--request", type=click.Path(path_type=Path), help="Also write the uplink request for a craft to this file."
-)
+@click.option("--request", type=OutFile(), help="Also write the uplink request for a craft to this file.")
 @json_option
 def ask(
     question: str,

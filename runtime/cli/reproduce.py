@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from ..progress import Progress
-from .common import Folder, cli, json_option, show
+from .common import cli, json_option, show
+from .outputs import Folder, writable
 
 
 @cli.command()
@@ -29,7 +30,7 @@ def reproduce(paper: str, out: Path, quick: bool, workers: int | None, as_json: 
     from policies.reproduce import reproduce as run
     from policies.spread import Processes
 
-    result = run(out, QUICK if quick else FULL, executor=Processes(workers), progress=Progress(sys.stderr))
+    result = run(writable(out), QUICK if quick else FULL, executor=Processes(workers), progress=Progress(sys.stderr))
     checks = [{"check": check.text, "found": check.found, "verdict": check.verdict} for check in result.checks]
     lines = [f"{check['verdict']:10}  {check['check']}: {check['found']}" for check in checks]
     show(

@@ -43,14 +43,14 @@ def whole_path(target: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def make_folder(out: Path) -> None:
-    """Make ``out`` and prove that it can be written to. Raises ``StoreError``."""
+def make_folder(out: Path) -> Path:
+    """``out``, made where it is missing and proven to be writable. Raises ``StoreError``."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
-            pass
+            return out
     except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error.strerror}. Choose another folder with --out.") from error
+        raise StoreError(f"{out} cannot be written: {error.strerror}. Choose another folder.") from error
 
 
 def sweep(out: Path) -> None:

@@ -98,3 +98,23 @@ def test_signing_raises_the_version_and_never_lowers_it(tmp_path: Path, write: C
     sign_package(path, key, trust=tmp_path / "keys", out=tmp_path / "copy", version=8)
     assert load_package(tmp_path / "copy", trust=tmp_path / "keys").info.version == 8
     assert load_package(path, trust=tmp_path / "keys").info.version == 7
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "a\0b", "two words"])
+def test_a_name_that_is_no_file_name_names_no_key(tmp_path: Path, name: str) -> None:
+    with pytest.raises(KeyFileError, match="names no key"):
+        new_key(tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_of_which_one_half_cannot_be_written_leaves_no_half(tmp_path: Path) -> None:
+    (tmp_path / "ground.pub.pem").symlink_to("nowhere")  # exists() says no, making it says yes
+    with pytest.raises(KeyFileError, match="Cannot write a key"):
+        new_key(tmp_path, "ground")
+    assert [path.name for path in tmp_path.iterdir()] == ["ground.pub.pem"]
+
+
+def test_a_day_that_no_calendar_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="No calendar"):
+        new_key(tmp_path, "ground", valid_days=10**9)
+    assert not list(tmp_path.iterdir())
