@@ -19,7 +19,7 @@ from .confidence import mean_ci95, worst_decile
 from .decision import Admitted, Policy
 from .errors import EvaluationError, NotInstalledError
 from .optimum import best_flight
-from .registry import best_known, fixed_names, make_policy
+from .registry import AUTO, fixed_names, make_policy, verdict_on
 from .shield import Shield
 from .worth import worth_of
 
@@ -27,8 +27,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 RAW = "raw:"
 """Prefix of a policy that flies without the accuracy floor, as the paper's fixed models do."""
-AUTO = "auto"
-"""The best known policy of a scenario; a report says in ``auto`` which one that was."""
 TOLERANCE = 1e-6
 OVER = "share of the best flight's gain over"
 
@@ -75,6 +73,8 @@ class Job:
     orbits: float | None
     directory: Path | None
     bound: bool
+    auto: str = ""
+    """What ``auto`` stands for here, decided once for all missions; empty where nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,8 @@ def grade(job: Job) -> Graded:
     shield, lenient = Shield(worth), Shield(worth, keep_floor=False)
     flights = {}
     for spec in job.policies:
-        policy = make_policy(spec.removeprefix(RAW), scenario, seed=job.seed, directory=job.directory)
+        name = job.auto if spec.removeprefix(RAW) == AUTO and job.auto else spec.removeprefix(RAW)
+        policy = make_policy(name, scenario, seed=job.seed, directory=job.directory)
         flights[spec] = fly(scenario, job.seed, policy, lenient if spec.startswith(RAW) else shield, job.orbits)
     if not job.bound:
         return Graded(job.seed, None, None, flights)
@@ -169,19 +170,21 @@ def evaluate(
     if not seeds or not policies:
         raise EvaluationError("There is nothing to evaluate. Name at least one policy and one seed.")
     specs = expand(policies, scenario)
+    verdict = verdict_on(scenario, directory) if {AUTO, RAW + AUTO} & set(specs) else None
     for spec in specs:
         make_policy(spec.removeprefix(RAW), scenario, seed=0, directory=directory)
     missing = "" if bound is False else why_no_bound(scenario)
     if bound and missing:
         raise NotInstalledError(missing)
-    jobs = [Job(scenario, specs, seed, orbits, directory, bound is not False and not missing) for seed in seeds]
+    auto, bounded = "" if verdict is None else verdict.policy, bound is not False and not missing
+    jobs = [Job(scenario, specs, seed, orbits, directory, bounded, auto) for seed in seeds]
     graded: list[Graded] = []
     for mission in (executor or Serial()).map(grade, jobs):
         graded.append(mission)
         progress(len(graded), len(jobs), f"seed {mission.seed}")
     report = summarise(scenario, graded)
-    if {AUTO, RAW + AUTO} & set(specs):
-        report[AUTO] = best_known(scenario, directory)
+    if verdict is not None:
+        report |= {AUTO: verdict.policy, "verdict": verdict.table()}
     return {**report, "bound": {"value_mean": None, "missing": missing}} if missing else report
 
 
@@ -326,6 +329,8 @@ def table_of(report: Mapping[str, Any]) -> str:
             f"{names[name]:{width}}  {grades['value_mean']:9,.1f}  {grades['energy_j_mean']:9,.{digits}f}  "
             f"{grades['accuracy_frac']:8.2%}  {regret:>20}  {least:>8}  {grades['violations']:6d}"
         )
+    if AUTO in report:
+        lines += ["", f"auto takes {report[AUTO]}: {report['verdict']['reason']}"]
     return "\n".join(lines + _headroom_lines(report.get("headroom", {})))
 
 

@@ -21,13 +21,15 @@ from .universal import universal_policy
 from .worth import worth_of
 
 RULES = ("random", "greedy", "threshold", "barrier", "lookahead")
+AUTO = "auto"
+"""Whatever is known to be best in a scenario: see ``verdict_on``."""
 LEARNED = ("dqn", "q-learning", "policy-gradient", "universal")
 """Each of them looks for the file that ships for the scenario, or takes the path that is named."""
 
 
 def policy_names() -> tuple[str, ...]:
     """Return what ``make_policy`` understands; capitals stand for a name or a path."""
-    return ("auto", "fixed:NAME", *RULES, *(name for kind in LEARNED for name in (kind, f"{kind}:PATH")))
+    return (AUTO, "fixed:NAME", *RULES, *(name for kind in LEARNED for name in (kind, f"{kind}:PATH")))
 
 
 def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | None = None) -> Policy:
@@ -36,7 +38,7 @@ def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | N
     ``seed`` matters to policies that draw. ``directory`` is where trained policies are looked for, by default those
     that ship. Raises ``UnknownPolicyError`` for a name and ``PolicyFileError`` for a file that cannot be used.
     """
-    kind, _, argument = (best_known(scenario, directory) if spec == "auto" else spec).partition(":")
+    kind, _, argument = (best_known(scenario, directory) if spec == AUTO else spec).partition(":")
     if kind == "fixed":
         return _fixed(argument, scenario)
     if kind in LEARNED:
@@ -47,7 +49,7 @@ def make_policy(spec: str, scenario: Scenario, *, seed: int, directory: Path | N
             return tabular_policy(load_table(path), scenario, path.name)
         return learned_policy(kind, load_policy_file(path), scenario, path.name)
     if kind not in RULES or argument:
-        close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed", "auto"], n=1)
+        close = difflib.get_close_matches(kind, [*RULES, *LEARNED, "fixed", AUTO], n=1)
         hint = f"Did you mean {close[0]}?" if close and not argument else f"Use one of {', '.join(policy_names())}."
         raise UnknownPolicyError(f"There is no policy {spec!r}. {hint}")
     return _rule(kind, scenario, seed)
