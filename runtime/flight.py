@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.package import ModelPackage
+from policies.contest import Verdict
 from power_sim.scenario import Scenario
 from power_sim.simulator import MissionTrack
 
@@ -62,6 +63,8 @@ class Flight:
     delivered: frozenset[str]
     sent_in_slot: Mapping[str, int]
     ground: Mapping[str, object]
+    verdict: Verdict | None = None
+    """What ``auto`` stood for, where that was asked for."""
     ended: str = ""
     """Why it ended before its last slot; empty where it did not."""
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from exporters.package import ModelPackage
+from policies.contest import Verdict
 from policies.decision import Policy
+from policies.registry import AUTO, verdict_on
 from policies.shield import Shield
 from policies.worth import worth_of
 from power_sim.scenario import Scenario
@@ -115,6 +117,8 @@ class Kit:
     packages: Mapping[str, ModelPackage]
     scenes: SceneSource
     policy: Policy
+    verdict: Verdict | None
+    """What ``auto`` stands for here, where that is asked for."""
     networks: Mapping[str, LoadedNetwork]
     simulator: Simulator
     rules: Rules
@@ -124,7 +128,8 @@ class Kit:
 def equip(options: ReplayOptions) -> Iterator[Kit]:
     """Open scenario, packages, policy, scenes and engines."""
     scenario, packages, rules = prepare(options.scenario, options.overrides, options.packages)
-    policy = policy_named(options.policy, scenario, seed=options.seed)
+    verdict = verdict_on(scenario) if options.policy == AUTO else None
+    policy = policy_named(options.policy if verdict is None else verdict.policy, scenario, seed=options.seed)
     with closing(SceneSource.from_folder(folder_or_default(options.scenes, "scenes", "--scenes"))) as scenes:
         yield Kit(
             options=options,
@@ -132,6 +137,7 @@ def equip(options: ReplayOptions) -> Iterator[Kit]:
             packages=packages,
             scenes=scenes,
             policy=policy,
+            verdict=verdict,
             networks=open_networks(options, packages),
             simulator=Simulator(scenario, options.seed, orbits=options.orbits),
             rules=rules,
@@ -163,6 +169,7 @@ def landed(
         packages=kit.packages,
         scenes=kit.scenes,
         policy=kit.policy.name,
+        verdict=kit.verdict,
         slots=tuple(files.written),
         track=kit.simulator.track(),
         passes=tuple(contact.passes),

@@ -117,6 +117,7 @@ def summarise(flight: Flight) -> dict[str, object]:
         "scenario": flight.scenario.name,
         "scenario_sha256": flight.scenario.sha256,
         "policy": flight.policy,
+        "auto": None if flight.verdict is None else flight.verdict.table(),
         "seed": flight.options.seed,
         "complete": flight.complete,
         "ended": flight.ended,
@@ -146,7 +147,7 @@ def summarise(flight: Flight) -> dict[str, object]:
         "received": flight.ground.get("products"),
         "sent_byte": sum(slot.sent_byte for slot in slots),
         "passes": len(pass_records(flight)),
-        "notes": notes(flight),
+        "notes": [*notes(flight), *auto_notes(flight)],
         "command": flight.options.command,
         "versions": versions(flight),
     }
@@ -181,6 +182,12 @@ def notes(flight: Flight) -> list[str]:
         "Orbit, Sun, battery and heat are simulated; tiles, networks, packets and the ground station are real.",
         "The mosaic's chips are real Sentinel-2 images; where it places them on the map is not.",
     ]
+
+
+def auto_notes(flight: Flight) -> list[str]:
+    """Return what ``auto`` stood for, and why; nothing where a policy was named."""
+    verdict = flight.verdict
+    return [] if verdict is None else [f"Asked for auto, {verdict.policy} flew: {verdict.reason}."]
 
 
 def versions(flight: Flight) -> dict[str, str]:
@@ -220,7 +227,7 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
     models = summary["models"]
     assert isinstance(models, dict)
     rows = {
-        "scenario, policy": f"{summary['scenario']}, {summary['policy']}, seed {summary['seed']}",
+        "scenario, policy": f"{summary['scenario']}, {_policy(summary)}, seed {summary['seed']}",
         "slots": f"{summary['slots']} ({', '.join(f'{name} {count}' for name, count in models.items())})",
         "tiles": (
             f"{summary['tiles']:,} admitted, {summary['tiles_sampled']:,} really inferred, "
@@ -239,6 +246,10 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def _policy(summary: Mapping[str, object]) -> str:
+    return f"{summary['policy']}{' (auto)' if summary.get('auto') else ''}"
 
 
 def _share(value: object) -> str:

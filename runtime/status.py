@@ -31,7 +31,7 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"{status['mission']}  {status['state'].upper()}  up {_span(status['uptime_s'])}  "
         f"subsolar {status['version']}  pid {status['pid']}",
         *(f"  !! {reason}" for reason in status["reasons"]),
-        f"  next slot  {status['next_slot']} in {status['next_slot_in_s']:.0f} s   policy {status['policy']}",
+        f"  next slot  {status['next_slot']} in {status['next_slot_in_s']:.0f} s   policy {_policy(status)}",
         f"  last slot  {_last(slot)}",
         f"  battery    {charge['frac']:.1%} (reserve {charge['reserve_frac']:.0%})   ladder {status['ladder']}",
         f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
@@ -46,6 +46,16 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"  memory     {status['rss_byte'] / 1e6:.0f} MB",
     ]
     return "\n".join(lines)
+
+
+def _policy(status: Mapping[str, Any]) -> str:
+    """Return the policy that flies, and whether ``auto`` took it.
+
+    >>> _policy({"policy": "greedy", "auto": {"reason": "it leads"}}), _policy({"policy": "greedy"})
+    ('greedy, which auto took: it leads', 'greedy')
+    """
+    auto = status.get("auto")
+    return f"{status['policy']}, which auto took: {auto['reason']}" if auto else str(status["policy"])
 
 
 def _last(slot: Mapping[str, Any] | None) -> str:

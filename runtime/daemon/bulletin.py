@@ -67,6 +67,7 @@ def bulletin(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str, *, s
         "next_slot": aboard.next_slot(),
         "slot": None if diary.last is None else asdict(diary.last),
         "policy": wired.loop.policy.name,
+        "auto": None if wired.verdict is None else wired.verdict.table(),
         "charge": {
             "frac": wired.facts.charge.frac,
             "reading_frac": wired.facts.reading.charge_frac,

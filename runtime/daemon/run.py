@@ -16,6 +16,7 @@ from policies.registry import make_policy
 from ..engines import Vendor
 from ..home import DEPLOY
 from ..pool import measured_profile
+from .auto import mission_verdict, policy_of
 from .clock import Clock, SystemClock
 from .control import ControlServer
 from .daemon import Daemon
@@ -64,8 +65,15 @@ def check_mission(path: Path, overrides: Mapping[str, str] | None = None) -> dic
         for model in mission.scenario.pool.models
         for name in (model.package_id or model.name,)
     ]
-    make_policy(mission.scenario.policy.name, mission.scenario.with_pool(pool), seed=0)
-    return {"name": mission.name, "sha256": mission.sha256, "packages": ", ".join(map(_word, packages.values()))}
+    scenario = mission.scenario.with_pool(pool)
+    verdict = mission_verdict(scenario)
+    policy = make_policy(policy_of(scenario, verdict), scenario, seed=0)
+    return {
+        "name": mission.name,
+        "sha256": mission.sha256,
+        "packages": ", ".join(map(_word, packages.values())),
+        "policy": policy.name if verdict is None else f"auto takes {policy.name}: {verdict.reason}",
+    }
 
 
 def _word(package: ModelPackage) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from policies.decision import Admitted, Policy
-from policies.registry import make_policy
+from policies.registry import AUTO, make_policy
 from policies.shield import Shield
 from power_sim.config import to_plain
 from power_sim.scenario import Scenario, read_scenario
@@ -19,6 +19,7 @@ from power_sim.slot import IDLE, SlotState, Work
 
 from ..errors import MissionError
 from ..records import SlotRecord
+from .auto import mission_verdict, policy_aboard, policy_of
 from .readings import Readings, Reckoned
 from .ring import OLDER, read_lines
 from .world import Cautious, FlightWorld
@@ -73,6 +74,8 @@ class TraceResult:
     differences: tuple[str, ...]
     missing: tuple[str, ...] = ()
     """Slots that the flight has flown and the trace does not hold."""
+    verdicts: tuple[str, ...] = ()
+    """Where ``auto`` would take another policy here than it took aboard."""
 
     @property
     def complete(self) -> bool:
@@ -82,13 +85,14 @@ class TraceResult:
     def table(self) -> str:
         """Return the result for a person."""
         lines = [f"{self.identical} of {self.slots} slots decided as aboard, {self.missions} start(s)"]
-        return "\n".join([*lines, *self.missing, *self.differences])
+        return "\n".join([*lines, *self.missing, *self.verdicts, *self.differences])
 
 
 def fly_trace(path: Path) -> TraceResult:
     """Fly a recorded trace again and compare every decision. Raises ``MissionError`` for what is no trace."""
     slots = missions = identical = 0
     differences: list[str] = []
+    verdicts: list[str] = []
     numbers: list[int] = []
     recorded = _Recorded()
     world: FlightWorld | None = None
@@ -99,7 +103,9 @@ def fly_trace(path: Path) -> TraceResult:
             missions += 1
             scenario = _scenario(path, entry)
             world = FlightWorld(scenario, recorded)
-            policy, began = mission_policy(scenario, str(entry["policy"]), world), False
+            name, other = _auto_again(scenario, policy_aboard(entry, path.name))
+            policy, began = mission_policy(scenario, name, world), False
+            verdicts += [f"start {missions}: {other}"] if other else []
             continue
         if world is None or policy is None or entry.get("kind") != "slot":
             raise MissionError(f"{path} is no decision trace: it begins with {entry.get('kind')!r}. Check the path.")
@@ -113,7 +119,20 @@ def fly_trace(path: Path) -> TraceResult:
         differences += [f"slot {entry['readings']['slot']}: {text}" for text in wrong[: 20 - len(differences)]]
     if slots == 0:
         raise MissionError(f"{path} holds no slots. Give the trace of a flight that has flown at least one.")
-    return TraceResult(slots, missions, identical, tuple(differences), tuple(_missing(numbers, path))[:20])
+    missing = tuple(_missing(numbers, path))[:20]
+    return TraceResult(slots, missions, identical, tuple(differences), missing, tuple(verdicts[:20]))
+
+
+def _auto_again(scenario: Scenario, aboard: str) -> tuple[str, str]:
+    """Return the policy to fly a trace again with, and how ``auto`` would choose otherwise today, if it would.
+
+    What flew aboard flies again; a trace that does not say what ``auto`` stood for takes today's.
+    """
+    verdict = mission_verdict(scenario)
+    today = policy_of(scenario, verdict)
+    if aboard == AUTO or verdict is None:
+        return (today if aboard == AUTO else aboard), ""
+    return aboard, "" if today == aboard else f"auto took {aboard} aboard, it takes {today} here: {verdict.reason}"
 
 
 def _missing(numbers: Sequence[int], path: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from exporters.archive import unpack
 from exporters.package import load_package
+from policies.contest import Verdict
 from policies.shield import Shield
 from power_sim.scenario import Scenario
 
@@ -27,6 +28,7 @@ from ..models import Keyring, ModelSlots
 from ..slot_loop import NoPictures, RealPace, SlotLoop
 from ..store import ProductStore
 from ..tasks.change import REFERENCE
+from .auto import mission_verdict, policy_of
 from .ballast import Ballast
 from .blackbox import PROVEN, BlackBox
 from .clock import Clock
@@ -89,6 +91,8 @@ class Wired:
     feeder: Feeder
     pictures: PictureLadder
     loop: SlotLoop
+    verdict: Verdict | None = None
+    """What ``auto`` stands for, where the mission asks for that."""
 
 
 class Aboard:
@@ -178,7 +182,8 @@ class Aboard:
         if old is not None:
             world.reckoned = old.world.reckoned
         facts.forecast_doubt = lambda: "" if world.ahead is None else world.ahead.reason
-        policy = mission_policy(scenario, scenario.policy.name, world)
+        verdict = mission_verdict(scenario)
+        policy = mission_policy(scenario, policy_of(scenario, verdict), world)
         seal = seal_of(flight.radio, mission.at)
         radio = Radio(
             self.store, flight.radio, mission.at, mission.rules, self.files, self.outbox, host.running, seal=seal
@@ -207,8 +212,10 @@ class Aboard:
             feeder.start()
         else:
             old.radio.close()
-        self._restate(mission, scenario, fleet)
-        return Wired(replace(mission, scenario=scenario), world, facts, fleet, radio, feeder, pictures, loop)
+        self._restate(mission, scenario, fleet, verdict)
+        if verdict is not None:
+            log.info("auto takes %s: %s", verdict.policy, verdict.reason)
+        return Wired(replace(mission, scenario=scenario), world, facts, fleet, radio, feeder, pictures, loop, verdict)
 
     def check_reload(self, mission: Mission) -> None:
         """Refuse a new file that changes what only a restart can."""
@@ -369,7 +376,7 @@ class Aboard:
             queue_max_tile=work.queue_max_tile,
         )
 
-    def _restate(self, mission: Mission, scenario: Scenario, fleet: Fleet) -> None:
+    def _restate(self, mission: Mission, scenario: Scenario, fleet: Fleet, verdict: Verdict | None) -> None:
         packages = {name: ",".join(part.package.sha256 for part in one.stages) for name, one in fleet.networks.items()}
         facts = {
             "version": self.version,
@@ -377,6 +384,8 @@ class Aboard:
             "packages": packages,
             "packages_sha256": hashlib.sha256(repr(sorted(packages.items())).encode()).hexdigest(),
         }
+        if verdict is not None:
+            facts["auto"] = verdict.table()
         self._trace_header = header(scenario, scenario.policy.name, facts)
         self.trace.restate()
 
