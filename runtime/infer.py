@@ -41,6 +41,11 @@ class InferResult:
         """Whether every scene that was asked for has its file."""
         return not self.interrupted and all(not scene.error for scene in self.scenes)
 
+    @property
+    def parts(self) -> tuple[SceneResult, ...]:
+        """Every result, in order."""
+        return self.scenes
+
     def summary(self) -> dict[str, Any]:
         """The result as plain values for JSON."""
         return {**asdict(self), "complete": self.complete}
@@ -100,14 +105,23 @@ def infer_scenes(
     make_folder(out)
     sweep(out)
     run = _Run(package, out, options, Ledger.open(out, resume=resume), expand(scenes))
-    runs = executor or LocalExecutor()
-    interrupted = False
+    return _work_off(run, package, options, executor or LocalExecutor(), engine, progress)
+
+
+def _work_off(
+    run: _Run,
+    package: ModelPackage,
+    options: InferOptions,
+    runs: Executor,
+    runner: Engine | None,
+    progress: ProgressCall | None,
+) -> InferResult:
+    """Do the jobs of ``run`` until the last or an interrupt; ``runner`` is opened here where none is given."""
+    interrupted, many = False, not runs.here or len(run.jobs) > 1
     with ExitStack() as stack:
-        runner = engine
         if runner is None and runs.here and run.jobs:
-            runner = stack.enter_context(closing(open_engine(package, provider, worker=isolate)))
-        many = not runs.here or len(run.jobs) > 1
-        tiles = progress if progress is None or not many else partial(_tell_tiles, progress, run)
+            runner = stack.enter_context(closing(open_engine(package, options.provider, worker=options.isolate)))
+        tiles = partial(_tell_tiles, progress, run) if progress is not None and many else progress
         making = partial(make_worker, package, options, runner, tiles if runs.here else None)
         try:
             for result in runs.run(making, run.jobs):
@@ -119,7 +133,7 @@ def infer_scenes(
         return InferResult(
             package=f"{package.info.id} v{package.info.version}",
             package_sha256=package.sha256,
-            engine=provider if runner is None else runner.provider,
+            engine=options.provider if runner is None else runner.provider,
             scenes=tuple(run.results()),
             interrupted=interrupted,
             resumed=run.resumed,
@@ -151,11 +165,11 @@ class _Run:
         """Jobs whose results are in."""
 
     def note(self, result: SceneResult) -> None:
-        """Keep the next job's result; a finished scene goes into the ledger."""
+        """Keep the next job's result; a scene without failed tiles goes into the ledger, the others are tried again."""
         key = next(self._todo)
         self.noted += 1
         self._results[key] = result
-        if not result.error:
+        if not result.error and not result.failed:
             self._ledger.add(key, asdict(result))
 
     def results(self) -> Iterator[SceneResult]:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from ..home import open_package
 from ..progress import Progress
-from .common import assignments, cli, json_option, packages_option, scenes_option, seed_option, set_option, show
+from .common import assignments, cli, json_option, packages_option, say, scenes_option, seed_option, set_option, show
 from .outputs import Folder, OutFile, make_room
 
 if TYPE_CHECKING:
@@ -170,7 +170,11 @@ def infer(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Run PACKAGE over each SCENE once: rasters, folders, @LIST or line streams in, GeoJSON or GeoTIFF out."""
+    """Run PACKAGE over each SCENE once: rasters, folders, @LIST or line streams in, GeoJSON or GeoTIFF out.
+
+    A scene of which every tile is screened out gets a file without answers, and a line says so. Exit code 3 where
+    scenes or tiles failed, 1 where all did.
+    """
     from ..errors import FrameError
     from ..frames import parse_beside
     from ..infer import infer_scenes
@@ -197,13 +201,16 @@ def infer(
 
 
 def conclude(result: InferResult | ChainResult, scenes: Sequence[Path], as_json: bool) -> None:
-    """Show a result; exit code 3 where some scenes failed, 1 where all did, 2 where none of them is there at all."""
+    """Show a result; exit code 3 where a part is missing, 1 where all failed, 2 where no scene is there at all."""
+    from ..pipeline.verdict import exit_code, remarks
+
     show(result.summary(), as_json, result.table())
-    if any(not scene.error for scene in result.scenes):
-        code = 0 if result.complete else 3
-    else:
-        there = any(scene.exists() or str(scene).startswith(("@", "/vsi")) for scene in scenes)
-        code = 0 if result.complete else 1 if there or result.interrupted else 2
+    for line in remarks(result.parts):
+        say(f"subsolar: {line}")
+    code = exit_code(result.parts, complete=result.complete, any_whole=any(not scene.error for scene in result.scenes))
+    there = any(scene.exists() or str(scene).startswith(("@", "/vsi")) for scene in scenes)
+    if code == 1 and not there and not result.interrupted:
+        code = 2
     if code:
         raise click.exceptions.Exit(code)
 

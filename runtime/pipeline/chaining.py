@@ -54,6 +54,11 @@ class ChainResult:
         """Whether every scene went through all stages."""
         return not self.interrupted and all(not scene.error for scene in self.scenes)
 
+    @property
+    def parts(self) -> tuple[SceneResult, ...]:
+        """Every result of every stage, in order."""
+        return tuple(part for scene in self.scenes for _, part in scene.stages)
+
     def summary(self) -> dict[str, Any]:
         """The result as plain values for JSON."""
         scenes = [

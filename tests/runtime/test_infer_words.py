@@ -22,7 +22,9 @@ from runtime.infer import infer_scenes
 from runtime.meters import METERS
 from runtime.pipeline.drawing import COLOURS
 from runtime.pipeline.energy import open_joules
+from runtime.pipeline.job import SceneResult
 from runtime.pipeline.preview import write_preview
+from runtime.pipeline.verdict import exit_code, remarks
 from runtime.records import FloatArray, UInt8Array
 
 MakePackage = Callable[..., ModelPackage]
@@ -102,6 +104,13 @@ class Inverter:
 
     def close(self) -> None:
         """There is nothing to give back."""
+
+
+class Failing(Inverter):
+    """An engine that cannot."""
+
+    def infer(self, batch: UInt8Array) -> FloatArray:
+        raise EngineError("it is out of memory")
 
 
 def test_a_tile_with_little_data_is_restored_where_it_has_some(
@@ -187,3 +196,55 @@ def test_what_a_killed_run_left_unfinished_is_gone_after_the_next(
         (out / name).write_text("half")
     infer_scenes(make_package(), [scene], out)
     assert sorted(path.name for path in out.iterdir()) == [".subsolar-infer.jsonl", "a.geojson", "kept.part"]
+
+
+def test_a_scene_that_is_screened_out_leaves_an_empty_file_a_line_and_code_0(
+    repo: Path, write_tiff: WriteTiff, tmp_path: Path
+) -> None:
+    package = str(repo / "deploy" / "packages" / "eurosat-mobilenet-v2")
+    dark = write_tiff("dark.tif", np.full((3, 64, 64), 3, dtype=np.uint8))
+    night = write_tiff("night.tif", np.full((3, 64, 64), 3, dtype=np.uint8))
+    out = tmp_path / "out"
+    ended = CliRunner().invoke(cli, ["infer", package, str(dark), str(night), "--skip", "dark", "--out", str(out)])
+    assert ended.exit_code == 0
+    told = "subsolar: no tile of dark, night was looked at: 2 shed (dark). Their files are whole and empty."
+    assert told in ended.stderr.splitlines()
+    assert json.loads((out / "dark.geojson").read_text())["features"] == []
+
+
+def scene_result(name: str, **ended: Any) -> SceneResult:
+    return SceneResult(
+        **{"scene": name, "output": name, "done": 0, "tiles": 4, "shed": {}, "failed": {}, "labels": {}, **ended}
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ([scene_result("a", done=4)], 0),
+        ([scene_result("a", shed={"cloud: much": 4})], 0),
+        ([scene_result("a", shed={"cloud: much": 4}), scene_result("b", failed={"engine": 4})], 3),
+        ([scene_result("a", done=1, failed={"engine": 3})], 3),
+        ([scene_result("a", failed={"engine": 4})], 1),
+        ([scene_result("a", done=4), scene_result("b", error="no band")], 3),
+        ([scene_result("b", error="no band")], 1),
+    ],
+)
+def test_the_exit_code_says_whether_a_part_or_all_is_missing(results: list[SceneResult], code: int) -> None:
+    good = [not one.error for one in results]
+    assert exit_code(results, complete=all(good), any_whole=any(good)) == code
+
+
+def test_failed_tiles_are_told_with_their_commonest_reason() -> None:
+    results = [scene_result(name, failed={"engine died": 2, "NaN": 1}) for name in "abcde"]
+    assert remarks(results) == ["15 tiles of a, b, c and 2 more failed, most of them with: engine died"]
+
+
+def test_a_scene_with_failed_tiles_is_tried_again_by_resume(
+    make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path
+) -> None:
+    package = make_package()
+    scene = write_tiff("a.tif", np.full((3, 16, 16), 90, dtype=np.uint8))
+    (first,) = infer_scenes(package, [scene], tmp_path / "out", engine=Failing()).scenes
+    again = infer_scenes(package, [scene], tmp_path / "out", resume=True)
+    assert (sum(first.failed.values()), again.resumed, again.scenes[0].done) == (1, 0, 1)
