@@ -50,6 +50,10 @@ class VMCDETR(nn.Module):
             raise ExporterError(f"There is no backbone {backbone!r}. Use one of {BACKBONES}.")
         if classes < 1:
             raise ExporterError(f"A detector of {classes} classes finds nothing. Give at least one.")
+        if queries < 1:
+            raise ExporterError(
+                f"A detector of {queries} queries finds nothing. Give at least one; the paper has {QUERIES}."
+            )
         self.classes, self.edge_px = classes, _whole(edge_px)
         self.width, self.queries, self.depth = width, queries, layers
         edges = tuple(edge_px // stride_px for stride_px in STRIDES_PX)

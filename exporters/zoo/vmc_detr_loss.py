@@ -78,8 +78,12 @@ def matched_pairs(boxes: Tensor, logits: Tensor, wanted: list[Truth]) -> Pairs:
     )
 
 
-def noisy_queries(wanted: list[Truth], classes: int, queries: int) -> tuple[Denoising, Pairs, int] | None:
+def noisy_queries(
+    wanted: list[Truth], classes: int, queries: int, copies: int = DENOISING_QUERIES
+) -> tuple[Denoising, Pairs, int] | None:
     """Noisy copies of the true boxes, what they should say, and how many times each is copied; None without boxes.
+
+    ``copies``: about as many of each kind a picture, shared among the boxes of the fullest picture.
 
     Each group holds a positive copy of every box, moved by less than half of its size, then a negative one, moved
     by more. Groups do not see each other, and the rest does not see them.
@@ -88,7 +92,7 @@ def noisy_queries(wanted: list[Truth], classes: int, queries: int) -> tuple[Deno
     most = max(len(one.kinds) for one in shown)
     if most == 0:
         return None
-    groups = max(1, DENOISING_QUERIES // most)
+    groups = max(1, copies // most)
     device, size = shown[0].boxes.device, 2 * most * groups
     kinds = torch.full((len(shown), groups, 2, most), classes, device=device)
     boxes = torch.full((len(shown), groups, 2, most, 4), 0.5, device=device)
@@ -139,14 +143,16 @@ def _positives(shown: list[Truth], groups: int, most: int) -> Pairs:
     )
 
 
-def detection_loss(network: VMCDETR, image: Tensor, targets: Tensor, *, denoise: bool = True) -> dict[str, Tensor]:
+def detection_loss(
+    network: VMCDETR, image: Tensor, targets: Tensor, *, denoise: bool = True, copies: int = DENOISING_QUERIES
+) -> dict[str, Tensor]:
     """``loss`` and its parts ``class``, ``box``, ``giou``, ``denoising`` for one batch.
 
     ``targets`` (m, 6): image, class, left, top, right, bottom in pixels. Draws the noise from torch's generator.
     """
     wanted = truths(targets, len(image), network.edge_px)
     count = max(1.0, float(len(targets)))
-    noisy = noisy_queries(wanted, network.classes, network.decoder.queries) if denoise else None
+    noisy = noisy_queries(wanted, network.classes, network.decoder.queries, copies) if denoise else None
     found = network.heads(image, None if noisy is None else noisy[0])
     extra = 0 if noisy is None else noisy[0].kinds.shape[1]
     parts = [

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from exporters.courses.detection_tiles import cut_tiles
-from exporters.errors import ExporterError
+from exporters.errors import ExporterError, FitError
+from exporters.fit import course_of
 from exporters.metrics.boxes import paired_difference
 from exporters.readers.detection import DetectionSet
 from exporters.registry import build_network, network_named
@@ -249,6 +251,10 @@ def test_noisy_copies_see_their_own_group_alone() -> None:
     moved = (torch.sigmoid(denoising.boxes[0]) - wanted[0].boxes.repeat(100, 1))[:, :2].abs()
     assert (moved.reshape(50, 2, 2, 2)[:, 0] <= torch.tensor([[0.1], [0.05]]) + 1e-5).all()
     assert noisy_queries(wanted[1:], 2, 7) is None
+    fewer = noisy_queries(wanted, 2, 7, copies=10)
+    assert fewer is not None
+    assert fewer[2] == 5
+    assert fewer[0].boxes.shape == (2, 20, 4)
 
 
 def test_a_crowd_is_copied_in_part() -> None:
@@ -327,6 +333,10 @@ def test_what_does_not_fit_is_refused_with_the_size_to_letterbox_to() -> None:
         VMCDETR(backbone="huge")
     with pytest.raises(ExporterError, match="0 classes"):
         VMCDETR(classes=0)
+    with pytest.raises(ExporterError, match="0 queries finds nothing"):
+        VMCDETR(queries=0)
+    with pytest.raises(FitError, match="cannot denoise 0 copies"):
+        course_of("vmc_detr", Path("anywhere"), size="edge", copies=0)
 
     class Told:
         edge_px = 160
@@ -413,10 +423,11 @@ def test_the_course_trains_either_network_on_real_aircraft(data_dir: Path) -> No
     root = data_dir / "gdit-aerial-airport"
     if not root.is_dir():
         pytest.skip("needs DATA: gdit-aerial-airport")
-    from exporters.fit import course_of
 
-    made = course_of("rtdetr_r18", root, size="edge", seed=0, edge_px=64, batch=2, held_frac=0.02)
-    assert made.switches == {"classes": 1, "edge_px": 64}
+    settings: dict[str, Any] = {"edge_px": 64, "batch": 2, "held_frac": 0.02, "queries": 40, "copies": 20}
+    made = course_of("rtdetr_r18", root, size="edge", seed=0, **settings)
+    assert made.switches == {"classes": 1, "edge_px": 64, "queries": 40}
+    assert made.describe().notes["copies"] == 20
     network = made.build()
     batch = next(iter(made.batches(0)))
     assert batch["image"].shape == (2, 3, 64, 64)
