@@ -104,6 +104,8 @@ class DetectionCourse(ABC):
     augmentation: Augmentation
     max_overlap: float = 0.6
     """Largest that two answers of one class may have."""
+    gsd_range_m: tuple[float, float] = (0.1, 30.0)
+    """Ground sample distances that the network is good for: about those that it learned from."""
 
     @property
     @abstractmethod
@@ -173,6 +175,7 @@ class DetectionCourse(ABC):
             dataset=self.data.name,
             licence=self.licence,
             notes=self.notes,
+            gsd_range_m=self.gsd_range_m,
         )
 
     def _answer(self, network: nn.Module) -> Answer:

@@ -78,6 +78,7 @@ def course(
     empty_frac: float = 0.0,
     pictures: str = "*",
     held: str = "",
+    gsd_range_m: Sequence[float] = (0.1, 30.0),
     licence: str = "unknown",
 ) -> SscdhCourse:
     """The course on ``data``. What ``box_loss``, ``attention`` and ``head`` are not told is as in ``network``:
@@ -129,5 +130,6 @@ def course(
         box_loss=box_loss,
         wise_momentum=wise_momentum,
         augmentation=Augmentation(mosaic=mosaic, flip=flip),
+        gsd_range_m=(float(gsd_range_m[0]), float(gsd_range_m[1])),
     )
     return made if wise_momentum else replace(made, wise_momentum=1.0 - 0.05 ** (1.0 / (34 * made.steps_per_epoch)))
