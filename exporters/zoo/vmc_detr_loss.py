@@ -164,13 +164,13 @@ def detection_loss(
     ]
     sums = {name: torch.stack([part[name] for part in parts]).sum() for name in ("class", "box", "giou")}
     loss = weighted(sums)
-    copies = loss.new_zeros(())
+    denoised = loss.new_zeros(())
     if noisy is not None:
         _, pairs, groups = noisy
         layers = zip(found.boxes, found.logits, strict=True)
         each = [layer_loss(b[:, :extra], k[:, :extra], pairs, count * groups) for b, k in layers]
-        copies = torch.stack([weighted(one) for one in each]).sum()
-    return {"loss": loss + copies, **{k: v.detach() for k, v in sums.items()}, "denoising": copies.detach()}
+        denoised = torch.stack([weighted(one) for one in each]).sum()
+    return {"loss": loss + denoised, **{k: v.detach() for k, v in sums.items()}, "denoising": denoised.detach()}
 
 
 def weighted(parts: dict[str, Tensor]) -> Tensor:
