@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: fit-vehicles package-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes packages pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: fit-vehicles package-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-auto bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes packages pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -94,6 +94,9 @@ bench-sim: venv-dev ## slot-steps per CPU-second of the simulator
 
 bench-policy: venv-dev ## regret, gains and decision latency of the policies
 	$(BIN)/python benchmarks/policy.py
+
+bench-auto: venv-dev ## what auto picks where no card knows the mission, what that gains, what the contest takes (ten minutes)
+	$(BIN)/python benchmarks/auto.py
 
 bench-export: venv-dev ## INT8, graph and load speed, flipped bits of the packages (DATA=folder; some ten minutes)
 	$(BIN)/python benchmarks/export.py --data $(EUROSAT)

@@ -37,10 +37,12 @@ CLEAR_SE = 1.0
 """By how many standard errors of the paired difference a challenger must lead to be taken."""
 LEAST_LEAD_FRAC = 1e-6
 """And by how much of the mean value at least: sums differ in their last digits."""
-SLOTS_MAX = 400
-"""A contest's flights are cut to as many whole orbits as fit; ``lookahead`` sits out where not even one does."""
-ORBIT_SLOTS_MAX = 2_400
-"""Where one orbit has more slots than this, a contest would take seconds, and none is held."""
+PLANNED_SLOTS = 400
+"""Flights are cut to as many whole orbits as fit; ``lookahead``, which plans in every slot, sits out in longer ones."""
+LEAST_ORBITS = 4
+"""But not below this: over a short flight a full battery makes a spendthrift look good."""
+SLOTS_MAX = 2_400
+"""Unless they do not fit here. Where one orbit alone does not, a contest would take seconds, and none is held."""
 FROM_ORBIT = ("tle", "omm", "sgp4", "keplerian")
 
 
@@ -92,11 +94,11 @@ def _held(table_json: str, universal: str, universal_sha256: str) -> Verdict:
     known = scenario.sha256, universal_sha256
     try:
         flown, slots = as_flown(scenario)
-        if slots > ORBIT_SLOTS_MAX:
+        if slots > SLOTS_MAX:
             reason = f"no contest: {slots} slots in one flight are too many to try out before a start"
             return Verdict(UNIVERSAL, "default", reason, *known)
         missions = min(MISSIONS, max(LEAST_MISSIONS, SLOTS // slots))
-        values = fly_all(flown, Path(universal), missions, planning=slots <= SLOTS_MAX)
+        values = fly_all(flown, Path(universal), missions, planning=slots <= PLANNED_SLOTS)
     except PowerSimError as error:
         return Verdict(UNIVERSAL, "default", f"no contest: {error}", *known)
     winner, reason = judge(values)
@@ -111,19 +113,22 @@ def as_flown(scenario: Scenario) -> tuple[Scenario, int]:
     if orbit.kind not in FROM_ORBIT:
         return scenario, max(1, round(orbit.orbits * orbit.slots_per_orbit))
     one = timeline_of(replace(scenario, orbit=replace(orbit, window_days=0.0)), 1.0).episode_slots
-    orbits = min(orbit.orbits, float(max(1, SLOTS_MAX // one)))
+    whole = max(PLANNED_SLOTS // one, min(LEAST_ORBITS, SLOTS_MAX // one), 1)
+    orbits = min(orbit.orbits, float(whole))
     return replace(scenario, orbit=replace(orbit, orbits=orbits)), max(1, round(orbits * one))
 
 
-def fly_all(scenario: Scenario, universal: Path, missions: int, *, planning: bool) -> dict[str, Float64Array]:
-    """Return what each contestant makes of each mission, (missions,)."""
+def fly_all(
+    scenario: Scenario, universal: Path, missions: int, *, planning: bool, seed: int = CONTEST_SEED
+) -> dict[str, Float64Array]:
+    """Return what each contestant makes of each mission, (missions,); ``planning`` lets ``lookahead`` take part."""
     choosers = choosers_of(scenario, universal)
     with np.errstate(all="ignore"):  # a policy gone mad loses, it does not warn
-        values = fly_abreast(scenario, list(choosers.values()), CONTEST_SEED, missions)
+        values = fly_abreast(scenario, list(choosers.values()), seed, missions)
         flown = dict(zip(choosers, values, strict=True))
         if planning:
-            planner = lookahead_abreast(scenario, CONTEST_SEED, missions)
-            flown[LOOKAHEAD] = fly_abreast(scenario, [planner], CONTEST_SEED, missions)[0]
+            planner = lookahead_abreast(scenario, seed, missions)
+            flown[LOOKAHEAD] = fly_abreast(scenario, [planner], seed, missions)[0]
     return flown
 
 
