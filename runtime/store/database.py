@@ -5,6 +5,7 @@ Only features of SQLite 3.37 are used, which is what JetPack 6 carries.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from pathlib import Path
 from ..errors import StoreError
 from ..faults import fault
 
+logger = logging.getLogger(__name__)
 BUSY_S = 2.0
 """How long a commit waits for another process that holds the file."""
+PAGE_BYTE = 4096
 
 _ADVICE = (
     ("unique constraint failed: tiles", "A tile may end only once in a slot: do not report it twice."),
@@ -90,6 +93,51 @@ def _connect_readonly(path: Path, options: str, application_id: int) -> sqlite3.
         connection.close()
         raise
     return connection
+
+
+class LogKeeper:
+    """Empties a writer's log between its commits, and bounds it as far as readers let it.
+
+    ``long_page``: from there on it waits for readers to end, ``patience_s`` at most.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, *, long_page: int = 4096, patience_s: float = 0.25
+    ) -> None:
+        self._path, self._db = path, connection
+        self._long_page = self._told_page = long_page
+        self._patience_s = patience_s
+
+    def tidy(self) -> None:
+        """Move what was committed from the log into the file. Raises StoreError.
+
+        A long log waits for readers: those that overlap, each of them short, would else never let it start over
+        (https://www.sqlite.org/wal.html, "Avoiding Excessively Large WAL Files"). One that stays keeps the log, and is
+        told of each time that it has doubled.
+        """
+        try:
+            log_page = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            if log_page >= self._long_page and self._waits():
+                self._tell(log_page)
+        except sqlite3.Error as error:
+            raise explain(self._path, error) from error
+
+    def _waits(self) -> bool:
+        """Empty the log once its readers are gone; whether they stayed."""
+        self._db.execute(f"PRAGMA busy_timeout = {round(self._patience_s * 1000)}")
+        try:
+            return bool(self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
+
+    def _tell(self, log_page: int) -> None:
+        if log_page >= self._told_page:
+            self._told_page = 2 * log_page
+            logger.warning(
+                "The log of %s has grown to %d MB: a program holds an old state of the store open. End that program.",
+                self._path,
+                log_page * PAGE_BYTE // 1_000_000,
+            )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ..errors import StoreError
 from ..faults import fault
 from ..records import Product, SlotRecord, TileOutcome
 from ..wire.payload import unfit
-from .database import explain, open_database, open_readonly, transaction
+from .database import LogKeeper, explain, open_database, open_readonly, transaction
 from .records import STEP, Counts, Limits, Transfer
 from .rows import PRODUCT_COLUMNS, decision_from_text, decision_text, product_from_row, product_row, tile_row
 from .schema import APPLICATION_ID, MIGRATIONS
@@ -35,6 +35,7 @@ class ProductStore:
         self.path = path
         self._limits = limits or Limits()
         self._db = open_database(path, APPLICATION_ID, MIGRATIONS, checkpoint_page=BACKSTOP_PAGE)
+        self._log = LogKeeper(path, self._db)
         if not self._meta("store_id"):
             self._name_store()
 
@@ -61,10 +62,7 @@ class ProductStore:
 
     def tidy(self) -> None:
         """Move what was committed from the log into the file; between slots, so that no commit has to."""
-        try:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
-            raise explain(self.path, error) from error
+        self._log.tidy()
 
     def commit_slot(self, record: SlotRecord, outcomes: Sequence[TileOutcome], products: Sequence[Product]) -> bool:
         """Keep all that a slot has brought, durably, or nothing of it.

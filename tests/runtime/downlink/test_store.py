@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread, Timer
 
 import pytest
 
@@ -15,7 +17,7 @@ from runtime.errors import StoreError
 from runtime.faults import arm, disarm
 from runtime.records import Product, SlotRecord, TileOutcome, TileRef
 from runtime.store import Limits, ProductStore, Transfer
-from runtime.store.database import open_database, transaction
+from runtime.store.database import LogKeeper, open_database, open_readonly, transaction
 from runtime.store.rows import PRODUCT_COLUMNS, decision_text, product_row
 from runtime.store.schema import APPLICATION_ID, MIGRATIONS
 
@@ -283,6 +285,75 @@ def test_commits_leave_moving_the_log_to_the_time_between_slots(tmp_path: Path, 
         store.commit_slot(*make_slot(40, 1))
         assert log.stat().st_size <= 4 << 20
         assert store.counts().queued_product == 4001
+
+
+def test_our_own_readers_stay_open_without_holding_the_log(tmp_path: Path, make_slot: MakeSlot) -> None:
+    path = tmp_path / "read.sqlite"
+    with ProductStore(path) as store, ProductStore.open_readonly(path) as reader:
+        for slot in range(20):
+            store.commit_slot(*make_slot(slot, 50))
+            store.tidy()
+            assert len(reader.decisions()) == slot + 1
+            assert reader.counts().queued_product == len(reader.products()) == 50 * (slot + 1)
+        assert (tmp_path / "read.sqlite-wal").stat().st_size <= 2 << 20
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Callable[..., LogKeeper]]:
+    """Fills the log of ``kept.sqlite`` with 100 pages and more, and gives it a keeper."""
+    path = tmp_path / "kept.sqlite"
+    writer = open_database(path, 7, ("CREATE TABLE t (x BLOB) STRICT;",), checkpoint_page=10**6)
+
+    def make(patience_s: float) -> LogKeeper:
+        for _ in range(100):
+            writer.execute("INSERT INTO t VALUES (zeroblob(4000))")
+        return LogKeeper(path, writer, long_page=100, patience_s=patience_s)
+
+    yield make
+    writer.close()
+
+
+def look(path: Path) -> sqlite3.Connection:
+    """A program that holds the present state of a database open."""
+    reader = open_readonly(path, 7)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM t").fetchone()
+    return reader
+
+
+def test_a_long_log_waits_for_a_reader_that_ends_and_starts_over(
+    tmp_path: Path, kept: Callable[..., LogKeeper]
+) -> None:
+    looks, ends = Event(), Event()
+
+    def read() -> None:
+        with closing(look(tmp_path / "kept.sqlite")):
+            looks.set()
+            ends.wait()
+
+    reader = Thread(target=read)
+    reader.start()
+    looks.wait()
+    keeper = kept(60.0)
+    Timer(0.02, ends.set).start()
+    keeper.tidy()
+    reader.join()
+    assert (tmp_path / "kept.sqlite-wal").stat().st_size == 0
+
+
+def test_a_reader_that_stays_is_told_of_once_each_time_the_log_has_doubled(
+    tmp_path: Path, kept: Callable[..., LogKeeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    kept(0.0).tidy()
+    with closing(look(tmp_path / "kept.sqlite")):
+        keeper = kept(0.0)
+        for _ in range(3):
+            keeper.tidy()
+        assert [record.message.partition(" has grown")[2] for record in caplog.records] == [
+            " to 1 MB: a program holds an old state of the store open. End that program."
+        ]
+    keeper.tidy()
+    assert (tmp_path / "kept.sqlite-wal").stat().st_size == 0
 
 
 def test_a_store_of_the_first_version_is_brought_forward_with_all_that_it_holds(
