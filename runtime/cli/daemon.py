@@ -55,7 +55,8 @@ def run(mission: Path, check: bool, overrides: tuple[str, ...], as_json: bool) -
 
     if check:
         result = check_mission(mission, assignments(overrides))
-        show(result, as_json, f"{mission} is good: {result['name']}, sha256 {result['sha256']}")
+        words = f"{mission} is good: {result['name']}, sha256 {result['sha256']}, policy: {result['policy']}"
+        show(result, as_json, words)
         return
     words = f"subsolar: flying {mission}; stop with Ctrl-C, watch with: subsolar status --mission {mission}"
     run_mission(mission, os.environ, assignments(overrides), ready=lambda: print(words, file=sys.stderr))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from policies.registry import AUTO, verdict_on
 from power_sim.scenario import Scenario
 
 from ..errors import MissionError
+
+log = logging.getLogger(__name__)
 
 DAY_SLOTS = 1_500
 """Slots at most of the day in which the flights of a contest begin."""
@@ -38,6 +41,15 @@ def mission_verdict(scenario: Scenario) -> Verdict | None:
 def policy_of(scenario: Scenario, verdict: Verdict | None) -> str:
     """Return the name of the policy that flies."""
     return scenario.policy.name if verdict is None else verdict.policy
+
+
+def note_verdict(verdict: Verdict | None, before: Verdict | None, told: Callable[[str], object]) -> None:
+    """Log what ``auto`` took; a choice that changes in flight, with the pool or the mission file, is an event."""
+    if verdict is None:
+        return
+    log.info("auto takes %s: %s", verdict.policy, verdict.reason)
+    if before is not None and before.policy != verdict.policy:
+        told(f"auto took {before.policy}, it takes {verdict.policy} from here on: {verdict.reason}")
 
 
 def policy_aboard(entry: Mapping[str, Any], source: str) -> str:

@@ -28,7 +28,7 @@ from ..models import Keyring, ModelSlots
 from ..slot_loop import NoPictures, RealPace, SlotLoop
 from ..store import ProductStore
 from ..tasks.change import REFERENCE
-from .auto import mission_verdict, policy_of
+from .auto import mission_verdict, note_verdict, policy_of
 from .ballast import Ballast
 from .blackbox import PROVEN, BlackBox
 from .clock import Clock
@@ -213,8 +213,7 @@ class Aboard:
         else:
             old.radio.close()
         self._restate(mission, scenario, fleet, verdict)
-        if verdict is not None:
-            log.info("auto takes %s: %s", verdict.policy, verdict.reason)
+        note_verdict(verdict, None if old is None else old.verdict, host.told)
         return Wired(replace(mission, scenario=scenario), world, facts, fleet, radio, feeder, pictures, loop, verdict)
 
     def check_reload(self, mission: Mission) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from policies.errors import UnknownPolicyError
 from power_sim import load_scenario
-from runtime.daemon.auto import FLIGHT_ORBITS, mission_verdict
+from runtime.daemon.auto import FLIGHT_ORBITS, mission_verdict, note_verdict
 from runtime.daemon.run import check_mission
 from runtime.daemon.trace import fly_trace
 from runtime.errors import MissionError
@@ -96,6 +96,17 @@ def test_a_mission_that_names_its_policy_holds_no_contest(make_craft: Callable[.
     assert (craft.daemon.status["policy"], craft.daemon.status["auto"]) == ("greedy", None)
     assert "auto" not in header_of(craft.folder / "state" / "trace.jsonl")
     assert check_mission(craft.mission)["policy"] == "greedy"
+
+
+def test_a_reload_that_changes_what_auto_takes_is_an_event(craft: Any) -> None:
+    own = craft.daemon.status["policy"]
+    craft.daemon.reload()
+    craft.fly()
+    assert "auto took" not in craft.events()
+    told: list[str] = []
+    verdict = craft.daemon.wired.verdict
+    note_verdict(replace(verdict, policy="barrier", reason="it leads"), verdict, told.append)
+    assert told == [f"auto took {own}, it takes barrier from here on: it leads"]
 
 
 def test_a_flight_that_does_not_end_is_tried_out_from_many_starts_and_for_long() -> None:
