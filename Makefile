@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= build/replay
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: fit-vehicles package-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-auto bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes packages pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test sbom clean help
+.PHONY: fit-vehicles package-vehicles bench-zoo-geo-encoder bench-zoo-cab-hl bench-zoo-hybrid-segufomer zoo-table bench-zoo-cm-cr bench-zoo-jspsr bench-zoo-sscdh bench-zoo-acf bench-zoo-acr bench-zoo-sdenet bench-zoo-ssa-net bench-zoo-dwtma-net fit-dehaze venv venv-dev replay test lint wheel-test resolve-jetson bench-sim bench-policy bench-auto bench-export bench-downlink bench-pipeline fuzz-pipeline bench-report screenshot scenes packages pool train fit bench-torture bench-soak bench-daemon fuzz-wire test-offline fuzz-daemon deb deb-test systemd-test sbom clean help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -192,6 +192,9 @@ deb-test: deb ## unpack the .deb into a test root and run what it holds
 		--set mission.keys=$(CURDIR)/build/deb/test/etc/subsolar/keys
 	if command -v systemd-analyze > /dev/null; then \
 		systemd-analyze security --offline=true --threshold=20 --no-pager deploy/systemd/subsolar.service | tail -1; fi
+
+systemd-test: deb ## install the .deb below a systemd of its own and try the unit: sandbox, reload, watchdog (root)
+	deploy/systemd/try.sh build/deb/*.deb deploy/scenes/eurosat-test.tif
 
 sbom: venv-dev ## what an installation consists of, and under which licences
 	$(BIN)/python benchmarks/sbom.py

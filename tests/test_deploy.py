@@ -81,8 +81,8 @@ def test_the_debian_package_takes_only_what_exists(repo: Path) -> None:
     named = re.findall(r'"\$here"?/([A-Za-z0-9_./*-]+)', build)
     assert len(named) > 8
     assert [name for name in named if not list(repo.glob(name))] == []
-    for script in ("build.sh", "postinst", "prerm", "subsolar.sh"):
-        subprocess.run(["sh", "-n", str(repo / "deploy" / "debian" / script)], check=True)
+    for script in ("debian/build.sh", "debian/postinst", "debian/prerm", "debian/subsolar.sh", "systemd/try.sh"):
+        subprocess.run(["sh", "-n", str(repo / "deploy" / script)], check=True)
 
 
 def test_the_unit_s_exposure_is_low_by_systemd_s_own_judgement(repo: Path) -> None:
@@ -103,6 +103,13 @@ def test_the_unit_lets_the_control_socket_have_a_group(repo: Path) -> None:
     """Under a real systemd the daemon could not start: @privileged, which the unit denies, holds chown."""
     calls = re.findall(r"^SystemCallFilter=(.+)$", (repo / "deploy/systemd/subsolar.service").read_text(), re.MULTILINE)
     assert calls.index("@chown") > calls.index("~@privileged @resources @mount @debug @cpu-emulation @obsolete")
+
+
+def test_a_reload_of_a_file_that_does_not_hold_fails_for_whoever_asked(repo: Path) -> None:
+    unit = (repo / "deploy/systemd/subsolar.service").read_text()
+    words = re.findall(r"^Exec(Reload|Start|StartPre)=(.+)$", unit, re.MULTILINE)
+    steps = [command for name, command in words if name == "Reload"]
+    assert steps == ["/bin/kill -HUP $MAINPID", dict(words)["StartPre"]]
 
 
 def test_systemd_understands_every_line_of_the_unit(repo: Path, tmp_path: Path) -> None:

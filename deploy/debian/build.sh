@@ -30,7 +30,8 @@ cp -r "$here/deploy/packages" "$root/usr/share/subsolar/packages"
 cp "$here/docs/install.md" "$here/docs/handbook.md" "$here/LICENSE" "$root/usr/share/doc/subsolar/"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@MINOR@/$minor/g" \
     -e "s/@SIZE@/$(du -sk "$root" | cut -f1)/" "$here/deploy/debian/control" > "$root/DEBIAN/control"
-printf '/etc/subsolar/mission.toml\n' > "$root/DEBIAN/conffiles"
+# An operator's mission file, and a key that was taken away, stay as they are when the package is installed again.
+(cd "$root" && find etc -type f -printf '/%p\n' | sort) > "$root/DEBIAN/conffiles"
 for script in postinst prerm; do
     cp "$here/deploy/debian/$script" "$root/DEBIAN/$script"
     chmod 755 "$root/DEBIAN/$script"

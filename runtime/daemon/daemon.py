@@ -304,6 +304,7 @@ class Daemon:
         except REFUSALS as error:
             self.diary.refused_reload = str(error)
             self.told(f"the new mission file is refused, the last good one stays: {error}")
+        self._seen = self._look()
         self._notifier.ready(self._line())
 
     def _rewire(self, mission: Mission) -> None:

@@ -24,8 +24,16 @@ def make_state(state: Path) -> None:
 
 
 def hold(path: Path) -> IO[str]:
-    """Hold the state folder for this process alone; the lock lasts as long as the file is open."""
-    file = path.open("w", encoding="ascii")
+    """Hold the state folder for this process alone; the lock lasts as long as the file is open.
+
+    Raises ``StoreError`` where the lock cannot be written, ``MissionError`` where another process has it.
+    """
+    try:
+        file = path.open("w", encoding="ascii")
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror}. Give the folder and all in it to the user that runs this."
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -333,6 +333,13 @@ def test_r12_a_reload_takes_a_good_file_and_keeps_the_last_good_one(craft: Any) 
         assert craft.daemon.wired.loop.policy.name == "threshold"
         assert craft.daemon.status["state"] == "degraded"
         assert "reload refused" in " ".join(craft.daemon.status["reasons"])
+    craft.mission.write_text(good)
+    assert "error" not in obey(craft, "reload")
+    craft.mission.write_text("[")
+    craft.daemon.reload()
+    craft.daemon._due_s = craft.clock.now_s
+    craft.daemon._wait()
+    assert "reload refused" in " ".join(craft.daemon.status["reasons"]), "told at once, not after the next slot"
     craft.mission.write_text(good.replace('state = "state"', 'state = "other"'))
     assert "takes a restart" in obey(craft, "reload")["error"]
 

@@ -71,6 +71,20 @@ def answers(craft: Any, pid: int) -> bool:
     return False
 
 
+def reloaded(process: subprocess.Popen[str], listener: socket.socket) -> str:
+    """Reload by the protocol of ``sd_notify(3)`` and return the state that is told at the end."""
+    asked_us = int(time.monotonic() * 1e6)
+    process.send_signal(signal.SIGHUP)
+    word = ""
+    while not word.startswith("RELOADING=1"):
+        word = listener.recv(4096).decode()
+    began_us = int(word.partition("\nMONOTONIC_USEC=")[2])
+    assert asked_us <= began_us <= time.monotonic() * 1e6
+    while not word.startswith("READY=1"):
+        word = listener.recv(4096).decode()
+    return word.partition("\nSTATUS=")[2].partition(";")[0]
+
+
 def test_the_service_is_ready_pings_works_reloads_and_stops(make_craft: Callable[..., Any], tmp_path: Path) -> None:
     craft = make_craft(start=False)
     craft.image()
@@ -81,10 +95,15 @@ def test_the_service_is_ready_pings_works_reloads_and_stops(make_craft: Callable
     try:
         assert listener.recv(4096).decode().startswith("READY=1")
         assert until(lambda: done(craft) == 16, PATIENCE_S)
-        words = ""
-        process.send_signal(signal.SIGHUP)
-        while words.count("WATCHDOG=1") < 3 or "RELOADING=1" not in words:
-            words += listener.recv(4096).decode() + "\n"
+        assert reloaded(process, listener) == "running"
+        good = craft.mission.read_text()
+        craft.mission.write_text(good + "\nnonsense = 1\n")
+        assert reloaded(process, listener) == "degraded"
+        craft.mission.write_text(good)
+        assert reloaded(process, listener) == "running"
+        pings = 0
+        while pings < 3:
+            pings += listener.recv(4096).decode() == "WATCHDOG=1"
         status = subprocess.run(
             [sys.executable, "-m", "runtime", "status", "--mission", str(craft.mission), "--json"],
             capture_output=True,
@@ -136,6 +155,17 @@ def test_a_mission_that_cannot_be_flown_is_one_line_and_exit_code_2(tmp_path: Pa
     )
     assert run.returncode == 2
     assert run.stderr.strip().splitlines()[-1].startswith("subsolar: m.toml: mission.stat is not a known key")
+
+
+def test_r04_a_lock_that_cannot_be_written_is_one_line_and_exit_code_1(make_craft: Callable[..., Any]) -> None:
+    """As where the folder was once used by another user."""
+    craft = make_craft(start=False)
+    (craft.folder / "state" / "lock").mkdir(parents=True)
+    command = [sys.executable, "-m", "runtime", "run", str(craft.mission)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "lock cannot be written: Is a directory. Give the folder" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
