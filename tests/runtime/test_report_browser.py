@@ -91,6 +91,28 @@ def test_it_opens_on_a_drawn_globe_charts_and_chips(view: Any, flight: ReplayRep
     view.wait("document.querySelector('#reel canvas').getContext('2d').getImageData(32, 32, 1, 1).data[3] === 255")
 
 
+@pytest.mark.parametrize(
+    ("idle", "looks", "opens"),
+    [(range(5), True, 5), (range(5), False, 5), (range(72), True, 0), (range(1, 72), True, 0)],
+)
+def test_it_opens_on_the_first_slot_that_ran_a_network(
+    browser: Any, flight: ReplayReport, tmp_path: Path, idle: range, looks: bool, opens: int
+) -> None:
+    slots = [
+        replace(
+            slot, model="idle" if slot.slot in idle else slot.model, sampled_tile=32 * (looks and slot.slot not in idle)
+        )
+        for slot in flight.slots
+    ]
+    path = tmp_path / "late.html"
+    path.write_text(render_report(replace(flight, slots=slots)), encoding="utf-8")
+    browser.open(path)
+    browser.wait("document.documentElement.classList.contains('live')")
+    assert field(browser, "slot") == f"Slot {opens}"
+    browser.js("location.hash = 'slot=3'")
+    browser.wait("document.querySelector('#inspector [data-field=slot]').textContent === 'Slot 3'")
+
+
 def test_the_slider_moves_slot_globe_gauges_and_chips(view: Any, flight: ReplayReport) -> None:
     before = view.js("globe.toDataURL()")
     set_slider(view, 40)
