@@ -11,13 +11,20 @@ Answers = NDArray[np.float32]
 MIN_SCORE = 0.05
 """Boxes with less are not looked at: their order alone changes with every rounding."""
 
+ENDLESS = float(np.finfo(np.float32).max)
+"""Of answers that are no numbers: worse than all that are, and JSON can hold it."""
+
 
 def damage(source: Answers, answers: Answers, kind: str) -> float:
     """How far ``answers`` are from those of the ``source``, (n, ...) both; 0 where they are equal.
 
+    An answer that is no number counts as ``ENDLESS``.
+
     Boxes: the share of the scores, of both sides, that finds no box of its class in the same place with the same score;
     0 to 1, whatever order they stand in. Other kinds: the mean L1 change of a tile's answer.
     """
+    if not np.isfinite(answers).all():
+        return ENDLESS
     if kind == "boxes":
         return _lost(source, answers)
     return float(np.abs(answers - source).reshape(len(answers), -1).sum(1).mean())

@@ -13,13 +13,14 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 helper = onnx.helper
 
-from exporters.damage import damage, scale_of  # noqa: E402
+from exporters.damage import ENDLESS, damage, scale_of  # noqa: E402
 from exporters.datasets import Chips  # noqa: E402
 from exporters.errors import ExportError  # noqa: E402
 from exporters.export import export_checkpoint  # noqa: E402
 from exporters.float_nodes import after_choices, always_in_float, last_layers  # noqa: E402
 from exporters.int8_gate import lost, restated, told  # noqa: E402
 from exporters.onnx_cpu import Infer  # noqa: E402
+from exporters.quantise import quantise  # noqa: E402
 from exporters.records import Accuracy  # noqa: E402
 from exporters.settings import ExportSettings  # noqa: E402
 from exporters.tiles import Tiles  # noqa: E402
@@ -58,6 +59,52 @@ def test_other_kinds_count_the_mean_change_of_a_tile() -> None:
     assert damage(images, images + 1, "image") == pytest.approx(48.0)
     assert scale_of(images, "image") == pytest.approx(4800.0)
     assert scale_of(BOXES, "boxes") == 3.0
+
+
+@pytest.mark.parametrize("kind", ["image", "boxes"])
+def test_answers_that_are_no_numbers_are_the_worst_damage_and_keep_their_place_in_a_ranking(kind: str) -> None:
+    broken = BOXES.copy()
+    broken[0, 0, 0] = np.nan
+    assert damage(BOXES, broken, kind) == ENDLESS
+    assert np.isfinite(ENDLESS)
+
+
+def amplitude() -> bytes:
+    """Two layers, their squares summed, the root, and a layer: what a Fourier block does."""
+    value = helper.make_tensor_value_info
+    kernels = np.random.default_rng(1).normal(0, 0.2, (3, 4, 4, 3, 3)).astype(np.float32)
+    weights = {"a": kernels[0][:, :3], "b": kernels[1][:, :3], "c": kernels[2][:3], "scale": np.float32(1 / 255)}
+    nodes = [
+        helper.make_node("Cast", ["tiles"], ["whole"], "cast", to=1),
+        helper.make_node("Mul", ["whole", "scale"], ["share"], "share"),
+        helper.make_node("Conv", ["share", "a"], ["real"], "real", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["share", "b"], ["imaginary"], "imaginary", pads=[1, 1, 1, 1]),
+        helper.make_node("Mul", ["real", "real"], ["real2"], "square"),
+        helper.make_node("Mul", ["imaginary", "imaginary"], ["imaginary2"], "square2"),
+        helper.make_node("Add", ["real2", "imaginary2"], ["power"], "sum"),
+        helper.make_node("Sqrt", ["power"], ["amplitude"], "root"),
+        helper.make_node("Conv", ["amplitude", "c"], ["answers"], "last", pads=[1, 1, 1, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "amplitude",
+        [value("tiles", 2, ["n", 3, 64, 64])],
+        [value("answers", 1, ["n", 3, 64, 64])],
+        [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()],
+    )
+    content: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+    ).SerializeToString()
+    return content
+
+
+def test_a_sum_that_eight_bits_spoil_stays_in_float_and_entropy_is_for_classes_alone(chips: Chips) -> None:
+    tiles = np.concatenate([chips.pixels, chips.pixels[..., ::-1]])
+    how = quantise(amplitude(), tiles, tiles[:16], target="cpu", kind="image", max_damage=60.0).how
+    assert how.float_layers[0] == "sum"
+    assert how.damage < min(how.damage_by_method.values())
+    assert how.quantised_layers + len(how.float_layers) == 4
+    assert set(how.damage_by_method) == {"minmax", "percentile-99.9", "percentile-99.99"}
 
 
 def test_what_follows_a_choice_and_what_no_layer_follows_stays_in_float() -> None:
