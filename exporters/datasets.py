@@ -108,10 +108,14 @@ def _stack(root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
     return np.stack(chips)
 
 
+def _held(pixels: NDArray[Any]) -> str:
+    return f"{len(pixels)} band{'' if len(pixels) == 1 else 's'} of {pixels.dtype}"
+
+
 def _decode(path: Path) -> NDArray[np.uint8]:
     pixels = _open(path)
     if pixels.dtype != np.uint8 or pixels.shape[0] != 3:
-        raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; three of uint8 are needed.")
+        raise DatasetError(f"{path} holds {_held(pixels)}; three of uint8 are needed. Give the data as RGB chips.")
     return pixels.astype(np.uint8, copy=False)
 
 
@@ -159,7 +163,9 @@ _RASTERS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 def _cut(path: Path, edge_px: int, bands: int) -> list[NDArray[np.uint8]]:
     pixels = _open(path)
     if pixels.dtype != np.uint8 or pixels.shape[0] < bands:
-        raise DatasetError(f"{path} holds {pixels.shape[0]} bands of {pixels.dtype}; {bands} of uint8 are needed.")
+        raise DatasetError(
+            f"{path} holds {_held(pixels)}; {bands} of uint8 are needed. Give rasters of the network's own bands."
+        )
     pixels = pixels[:bands]
     rows, columns = pixels.shape[1] // edge_px, pixels.shape[2] // edge_px
     whole = pixels[:, : rows * edge_px, : columns * edge_px].reshape(bands, rows, edge_px, columns, edge_px)

@@ -51,12 +51,17 @@ def open_source(
     """What ``source`` names: an ``.onnx`` file, a checkpoint of ours, a state dict (``network`` says of what), or a
     module ``package.module:Name`` with the weights it makes itself.
 
-    ``mean``, ``std`` and ``stem_stride`` are used for what does not say its own; tiles and classes are those of
-    ``chips``. Raises CheckpointError or ExportError saying what does not fit.
+    ``mean``, ``std`` and ``stem_stride`` are used for what does not say its own; tiles are those of
+    ``chips``, and so are the classes where it has any. Raises CheckpointError or ExportError saying what does not fit.
     """
-    path = Path(source)
+    path, names = Path(source), tuple(classes or chips.classes)
+    if chips.classes and len(names) != len(chips.classes) and head in ("logits", "probabilities"):
+        raise ExportError(
+            f"{len(names)} classes were named, {names[:3]}..., the data has {len(chips.classes)}. "
+            "Leave --classes out: the data names its own."
+        )
     if path.suffix == ".onnx":
-        return _foreign(path, chips, head, tuple(classes or chips.classes), Feed(mean=tuple(mean), std=tuple(std)))
+        return _foreign(path, chips, head, names, Feed(mean=tuple(mean), std=tuple(std)))
     if path.is_file():
         stored = read_torch(path)
         if is_checkpoint(stored):
@@ -64,10 +69,13 @@ def open_source(
         weights = {str(key): value for key, value in stored.get("state_dict", stored).items()}
         if network is None:
             raise CheckpointError(f"{path} is a bare state dict. Say of which network: --network resnet18.")
-        return _bare(network, weights, chips, mean, std, stem_stride, {"weights": path.name, "sha256": sha256_of(path)})
+        return _bare(
+            network, weights, chips, names, mean, std, stem_stride, {"weights": path.name, "sha256": sha256_of(path)}
+        )
     if ":" in source:
-        made = build_network(source, classes=len(chips.classes), stem_stride=stem_stride)
-        return _bare(source, made.state_dict(), chips, mean, std, stem_stride, {"weights": "made by the module"})
+        made = build_network(source, classes=len(names), stem_stride=stem_stride)
+        notes = {"weights": "made by the module"}
+        return _bare(source, made.state_dict(), chips, names, mean, std, stem_stride, notes)
     raise CheckpointError(_nothing_at(source))
 
 
@@ -97,6 +105,7 @@ def _bare(
     network: str,
     weights: dict[str, Any],
     chips: Chips,
+    classes: tuple[str, ...],
     mean: Sequence[float],
     std: Sequence[float],
     stem_stride: int,
@@ -107,8 +116,8 @@ def _bare(
         raise ExportError(f"The chips have {bands} bands; mean has {len(mean)}, std {len(std)}. Give one value a band.")
     checkpoint = Checkpoint(
         network=network,
-        switches={"classes": len(chips.classes), "stem_stride": stem_stride},
-        classes=chips.classes,
+        switches={"classes": len(classes), "stem_stride": stem_stride},
+        classes=classes,
         bands=RGB if bands == len(RGB) else tuple(f"band_{number}" for number in range(1, bands + 1)),
         edge_px=edge,
         mean=tuple(mean),

@@ -55,7 +55,7 @@ def test_a_truncated_image_is_named(folder: Path) -> None:
 
 def test_an_image_of_the_wrong_bands_is_refused(folder: Path) -> None:
     write_image(folder / "images/water/a.png", np.zeros((1, 8, 8), dtype=np.uint8))
-    with pytest.raises(DatasetError, match="1 bands of uint8"):
+    with pytest.raises(DatasetError, match="1 band of uint8; three of uint8 are needed. Give"):
         read_chips(folder, "train")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.importorskip("torch")
 TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 from exporters.check import check_package  # noqa: E402
+from exporters.checkpoint import Checkpoint  # noqa: E402
 from exporters.datasets import Chips, read_tiles  # noqa: E402
 from exporters.errors import DatasetError, ExportError, PackageError  # noqa: E402
 from exporters.export import export_foreign, export_network  # noqa: E402
@@ -235,6 +237,19 @@ def test_bands_edge_head_and_classes_that_do_not_fit_are_refused(tmp_path: Path,
     fixed = classifier(tmp_path / "fixed.onnx", shape=("n", 3, 32, 32))
     with pytest.raises(ExportError, match="the edge that it was exported for"):
         open_source(str(fixed), chips)
+
+
+def test_a_class_list_of_another_length_than_the_data_is_refused(tmp_path: Path, chips: Chips, tiny_name: str) -> None:
+    for source in (str(classifier(tmp_path / "c.onnx")), tiny_name):
+        with pytest.raises(ExportError, match=r"3 classes were named.*the data has 10.*Leave --classes out"):
+            open_source(source, chips, classes=("a", "b", "c"))
+
+
+def test_the_classes_that_are_named_are_those_of_a_module_where_the_data_has_none(chips: Chips, tiny_name: str) -> None:
+    bare = replace(chips, classes=(), labels=np.full(len(chips), -1))
+    made = open_source(tiny_name, bare, classes=("a", "b", "c"))
+    assert isinstance(made, Checkpoint)
+    assert (made.classes, made.switches["classes"]) == (("a", "b", "c"), 3)
 
 
 def test_other_tiles_than_those_of_the_proof_are_refused(
