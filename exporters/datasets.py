@@ -145,6 +145,8 @@ def read_tiles(root: Path, split: str, *, edge_px: int, bands: int = 3, most: in
     ``train`` and ``test`` are other tiles of the same rasters, alternating. Only whole tiles of uint8 count; of
     more bands the first are taken.
     """
+    if not root.is_dir():
+        raise DatasetError(f"There is no folder {root}. Check the path of the data.")
     tiles: list[NDArray[np.uint8]] = []
     for path in sorted(entry for entry in root.rglob("*") if entry.suffix.lower() in _RASTERS):
         tiles += _cut(path, edge_px, bands)

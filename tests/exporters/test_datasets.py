@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporters.datasets import Chips, hold_back, load_chips, read_chips, save_chips
+from exporters.datasets import Chips, hold_back, load_chips, read_chips, read_tiles, save_chips
 from exporters.errors import DatasetError
 
 
@@ -55,7 +55,7 @@ def test_a_truncated_image_is_named(folder: Path) -> None:
 
 def test_an_image_of_the_wrong_bands_is_refused(folder: Path) -> None:
     write_image(folder / "images/water/a.png", np.zeros((1, 8, 8), dtype=np.uint8))
-    with pytest.raises(DatasetError, match="1 band of uint8; three of uint8 are needed. Give"):
+    with pytest.raises(DatasetError, match=r"1 band of uint8; three of uint8 are needed. Give"):
         read_chips(folder, "train")
 
 
@@ -74,6 +74,11 @@ def test_a_folder_that_is_no_class_is_refused(folder: Path) -> None:
 def test_a_missing_list_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"Cannot read .*classes\.txt"):
         read_chips(tmp_path, "train")
+
+
+def test_a_folder_of_rasters_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"There is no folder .*nowhere\. Check the path"):
+        read_tiles(tmp_path / "nowhere", "test", edge_px=64)
 
 
 def test_chips_held_back_are_balanced_disjoint_and_the_same_each_time(chips: Chips) -> None:
