@@ -6,17 +6,15 @@ change them much; waiting for the disk is shown apart.
 
 from __future__ import annotations
 
-import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+from reporting import Figure, figure, publish
 
 from runtime.cfdp import BOARD_ID, GROUND_ID, Bounds, CfdpEntity, TransactionLog
 from runtime.downlink import Downlink, DownlinkSession, Pacing
@@ -34,24 +32,6 @@ PACKET_BYTE = 2048
 SEGMENT_BYTE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured number. ``bar``: what it has to reach, with ``at_most`` the other way round."""
-
-    value: float
-    unit: str
-    bar: float | None = None
-    at_most: bool = False
-    peer: dict[str, object] | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the bar is reached; None where there is none."""
-        if self.bar is None:
-            return None
-        return self.value <= self.bar if self.at_most else self.value >= self.bar
-
-
 def main() -> int:
     """Measure all, print the table, write the file; 1 where a bar is missed."""
     figures: dict[str, Figure] = {}
@@ -60,22 +40,7 @@ def main() -> int:
             part = Path(folder) / measure.__name__
             part.mkdir()
             figures.update(measure(part))
-    table = {
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "commit": commit(),
-        "figures": {
-            name: {"value": round(one.value, 4), "unit": one.unit, "bar": one.bar, "met": one.met, "peer": one.peer}
-            for name, one in figures.items()
-        },
-    }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    for name, one in figures.items():
-        bar = (
-            "" if one.bar is None else f"{'<=' if one.at_most else '>='} {one.bar:g}  {'met' if one.met else 'MISSED'}"
-        )
-        print(f"{name:<34} {one.value:>12.4g} {one.unit:<18} {bar}")
-    return 0 if all(one.met is not False for one in figures.values()) else 1
+    return publish(OUT, figures)
 
 
 def value_of_a_week(folder: Path) -> dict[str, Figure]:
@@ -95,11 +60,11 @@ def value_of_a_week(folder: Path) -> dict[str, Figure]:
     fifo = queued(slots, budgets, key=lambda one: (one.slot, one.product_id))
     priority = queued(slots, budgets, key=lambda one: (-one.value, one.product_id))
     return {
-        "value_vs_oracle": Figure(ours / best, "frac", 0.97, peer={"name": "fifo", "value": round(fifo / best, 4)}),
-        "value_vs_oracle_priority_only": Figure(priority / best, "frac"),
-        "value_vs_oracle_without_headers": Figure(ours / raw_best, "frac"),
-        "products_per_packet": Figure(packets, "products"),
-        "label_on_the_link": Figure(label_byte(), "byte"),
+        "value_vs_oracle": figure(ours / best, "frac", at_least=0.97, peer=("fifo", fifo / best)),
+        "value_vs_oracle_priority_only": figure(priority / best, "frac"),
+        "value_vs_oracle_without_headers": figure(ours / raw_best, "frac"),
+        "products_per_packet": figure(packets, "products"),
+        "label_on_the_link": figure(label_byte(), "byte"),
     }
 
 
@@ -174,14 +139,14 @@ def store_rate(folder: Path) -> dict[str, Figure]:
         file_byte = store.path.stat().st_size
     wall, own, cpu = np.array(stalls_ms).T
     return {
-        "products_queued_per_cpu_s": Figure(100_000 / cpu_s, "products/s", 5000),
-        "products_queued_per_s": Figure(100_000 / wall_s, "products/s"),
-        "store_stall_p50": Figure(float(np.median(own)), "ms"),
-        "store_stall_p99": Figure(float(np.percentile(own, 99)), "ms", 50, at_most=True),
-        "store_stall_longest": Figure(float(own.max()), "ms", 50, at_most=True),
-        "store_stall_longest_cpu": Figure(float(cpu.max()), "ms"),
-        "store_stall_longest_wall": Figure(float(wall.max()), "ms"),
-        "file_per_product": Figure(file_byte / 100_000, "byte"),
+        "products_queued_per_cpu_s": figure(100_000 / cpu_s, "products/s", at_least=5000),
+        "products_queued_per_s": figure(100_000 / wall_s, "products/s"),
+        "store_stall_p50": figure(float(np.median(own)), "ms"),
+        "store_stall_p99": figure(float(np.percentile(own, 99)), "ms", at_most=50),
+        "store_stall_longest": figure(float(own.max()), "ms", at_most=50),
+        "store_stall_longest_cpu": figure(float(cpu.max()), "ms"),
+        "store_stall_longest_wall": figure(float(wall.max()), "ms"),
+        "file_per_product": figure(file_byte / 100_000, "byte"),
     }
 
 
@@ -200,8 +165,8 @@ def file_rate(folder: Path) -> dict[str, Figure]:
     cpu_s = time.process_time() - start_s
     assert whole
     return {
-        "file_per_cpu_s": Figure(size_byte / 1e6 / cpu_s, "MB/s", 5),
-        "file_overhead": Figure(sent_byte / size_byte, "x"),
+        "file_per_cpu_s": figure(size_byte / 1e6 / cpu_s, "MB/s", at_least=5),
+        "file_overhead": figure(sent_byte / size_byte, "x"),
     }
 
 
@@ -218,7 +183,7 @@ def file_overhead(folder: Path) -> dict[str, Figure]:
         part.mkdir()
         sent_byte, whole = transfer(part, 16 << 20, how, seed=7)
         assert whole, f"{name}: the file is not the same"
-        figures[f"file_overhead_{name}"] = Figure(sent_byte / (16 << 20), "x", bar, at_most=True)
+        figures[f"file_overhead_{name}"] = figure(sent_byte / (16 << 20), "x", at_most=bar)
     return figures
 
 
@@ -286,12 +251,6 @@ def record(slot: int) -> SlotRecord:
     """A flight recorder line of which only the slot matters here."""
     blank = {"int": 0, "float": 0.0, "str": "", "bool": False}
     return replace(SlotRecord(**{field.name: blank[str(field.type)] for field in fields(SlotRecord)}), slot=slot)
-
-
-def commit() -> str:
-    """The commit that is measured."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

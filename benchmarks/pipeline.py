@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -24,7 +23,6 @@ from typing import Any
 import numpy as np
 from pipeline_parts import (
     OUT,
-    ROOT,
     Recorded,
     Waiting,
     at_once,
@@ -35,6 +33,7 @@ from pipeline_parts import (
     session,
     wall_s,
 )
+from reporting import Figure, figure, publish
 from sahi_peer import sahi_model, sahi_run
 from spot_detector import spot_detector
 
@@ -46,7 +45,7 @@ from runtime.pipeline.sinks import BoxSink, LabelSink
 from runtime.tasks import Boxes, Classifier, Detector, Overlap, suppress
 from runtime.tiles import cut
 
-Figures = dict[str, dict[str, Any]]
+Figures = dict[str, Figure]
 
 
 def main() -> None:
@@ -66,28 +65,7 @@ def main() -> None:
     for name, part in PARTS.items():
         if given.only in (None, name) and not (given.quick and name == "huge"):
             figures |= part()
-    result = {"machine": machine(), "commit": commit(), "measured_on": time.strftime("%Y-%m-%d"), "figures": figures}
-    target.write_text(json.dumps(result, indent=1) + "\n")
-    for name, figure in figures.items():
-        bar = f"bar {figure['bar']}" if figure["bar"] is not None else ""
-        met = {True: "met", False: "MISSED", None: ""}[figure["met"]]
-        peer = f"{figure['peer']['name']} {figure['peer']['value']:.4g}" if figure.get("peer") else ""
-        print(f"{name:<38} {figure['value']:>10.4g} {figure['unit']:<22} {bar:<12} {met:<7} {peer}")
-
-
-def figure(
-    value: float,
-    unit: str,
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    peer: tuple[str, float] | None = None,
-) -> dict[str, Any]:
-    """One line of the result."""
-    bar = at_least if at_least is not None else at_most
-    met = None if bar is None else bool(value >= bar if at_least is not None else value <= bar)
-    named = None if peer is None else {"name": peer[0], "value": round(peer[1], 6)}
-    return {"value": round(value, 6), "unit": unit, "bar": bar, "met": met, **({"peer": named} if named else {})}
+    publish(target, figures)
 
 
 # P7
@@ -363,21 +341,6 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "memory": memory,
     "huge": huge,
 }
-
-
-def machine() -> str:
-    """Processor and cores."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """Of the checkout."""
-    ran = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return ran.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

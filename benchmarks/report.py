@@ -7,18 +7,15 @@ one. Times are wall-clock on whatever else the machine does; the CPU seconds sta
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from browser import Browser, chromium
+from reporting import Figure, figure, publish
 
 from runtime.flight import ReplayOptions
 from runtime.replay import fly
@@ -33,7 +30,7 @@ DAYS = 30.0
 def main() -> int:
     """Measure, print, write; 1 where a bar is missed."""
     policy = sys.argv[1] if len(sys.argv) > 1 else "dqn"
-    figures: dict[str, dict[str, Any]] = {}
+    figures: dict[str, Figure] = {}
     short = ReplayOptions(policy=policy, seed=7, out=OUT / "report-three-orbits")
     fly(short, quiet)
     note(figures, "page_of_three_orbits", (short.out / "report.html").stat().st_size / 1e6, "MB", 10.0)
@@ -48,21 +45,7 @@ def main() -> int:
     note(figures, "render_thirty_days", wall_s, "s", 10.0)
     note(figures, "render_thirty_days_cpu", cpu_s, "s")
     in_the_browser(figures, short.out / "report.html", long.out / "report.html")
-    OUT.mkdir(parents=True, exist_ok=True)
-    table = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}",
-        "load_1min": round(os.getloadavg()[0], 1),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        "measured_on": time.strftime("%Y-%m-%d"),
-        "figures": figures,
-    }
-    (OUT / "report.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    for name, one in figures.items():
-        bar = "" if one["bar"] is None else f"bar {one['bar']:g}: {'met' if one['met'] else 'MISSED'}"
-        print(f"{name:<32} {one['value']:>10.3g} {one['unit']:<9} {bar}")
-    return int(any(one["met"] is False for one in figures.values()))
+    return publish(OUT / "report.json", figures)
 
 
 def quiet(done: int, total: int, text: str) -> None:
@@ -70,12 +53,12 @@ def quiet(done: int, total: int, text: str) -> None:
 
 
 def note(
-    figures: dict[str, dict[str, Any]], name: str, value: float, unit: str, bar: float | None = None,
+    figures: dict[str, Figure], name: str, value: float, unit: str, bar: float | None = None,
     *, at_least: bool = False,
 ) -> None:  # fmt: skip
     """Keep one figure."""
-    met = None if bar is None else value >= bar if at_least else value <= bar
-    figures[name] = {"value": value, "unit": unit, "bar": bar, "met": met}
+    sides = {"at_least": bar} if at_least else {"at_most": bar}
+    figures[name] = figure(value, unit, **sides)
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -109,7 +92,7 @@ def parsed(text: str) -> object:
         return text
 
 
-def in_the_browser(figures: dict[str, dict[str, Any]], *pages: Path) -> None:
+def in_the_browser(figures: dict[str, Figure], *pages: Path) -> None:
     """Measure the first picture and a step of the slider."""
     program = chromium()
     if program is None:

@@ -19,6 +19,7 @@ import numpy as np
 REPO = Path(__file__).resolve().parents[1]
 _T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 """Student's t for a 95 % interval over so many seeds."""
+Figure = dict[str, Any]
 Row = tuple[str, float, str, float | None]
 """Name, value, unit, and the bar that it may not exceed."""
 
@@ -27,6 +28,15 @@ def commit() -> str:
     """The commit that was measured, or nothing outside a checkout."""
     ran = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=False)
     return ran.stdout.strip()
+
+
+def machine() -> str:
+    """Processor, cores, load and versions."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    load = f"load {os.getloadavg()[0]:.1f}"
+    return f"{cpu}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}, numpy {np.__version__}"
 
 
 def measured_by(command: str) -> dict[str, str]:
@@ -70,16 +80,55 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+def figure(
+    value: float,
+    unit: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    peer: tuple[str, float] | None = None,
+) -> Figure:
+    """One number of a result beside its bar, on either side, and its peer's name and value."""
+    bar = at_most if at_least is None else at_least
+    met = None if bar is None else bool(value <= bar if at_least is None else value >= bar)
+    beside = {} if peer is None else {"peer": {"name": peer[0], "value": round(peer[1], 6)}}
+    return {"value": round(float(value), 6), "unit": unit, "bar": bar, "met": met, **beside}
+
+
+def publish(target: Path, figures: Mapping[str, Figure], **more: Any) -> int:
+    """Print figures beside bars and peers and write them with machine and commit; 1 where a bar is missed, else 0."""
+    head = {"machine": machine(), "commit": commit(), "measured_on": time.strftime("%Y-%m-%d")}
+    write_result(target, {**head, **more, "figures": figures})
+    for name, one in figures.items():
+        bar = "" if one["bar"] is None else f"bar {one['bar']:<10,.6g} {'met' if one['met'] else 'MISSED'}"
+        peer = f"   {one['peer']['name']}: {one['peer']['value']:.4g}" if one.get("peer") else ""
+        print(f"{name:<38} {one['value']:>14,.6g} {one['unit']:<18} {bar}{peer}".rstrip())
+    return int(any(one["met"] is False for one in figures.values()))
+
+
 def hold_to_bars(name: str, rows: Iterable[Row], **more: Any) -> None:
-    """Print figures beside their bars, write ``build/bench/NAME.json``, and exit with 1 where a bar is missed."""
-    figures = {
-        what: {"value": value, "unit": unit, "bar": bar, "met": bar is None or value <= bar}
-        for what, value, unit, bar in rows
-    }
-    head = {"machine": platform.platform(), "commit": commit()}
-    write_result(REPO / "build" / "bench" / f"{name}.json", {**head, **more, "figures": figures})
-    for what, figure in figures.items():
-        verdict = "" if figure["bar"] is None else f"bar {figure['bar']:g}: {'met' if figure['met'] else 'MISSED'}"
-        print(f"{what:<30} {figure['value']:12.3f} {figure['unit']:<6} {verdict}")
-    if not all(figure["met"] for figure in figures.values()):
+    """Publish figures that may not exceed their bars as ``build/bench/NAME.json``; exit with 1 where one does."""
+    figures = {what: figure(value, unit, at_most=bar) for what, value, unit, bar in rows}
+    if publish(REPO / "build" / "bench" / f"{name}.json", figures, **more):
         sys.exit(1)
+
+
+def measure_parts(
+    target: Path, parts: Mapping[str, Callable[[], Any]], only: Sequence[str] | None, **more: Any
+) -> None:
+    """Measure the parts in ``only``, or all, in one thread, and write each over that of the last run as it is done."""
+    import torch
+
+    from exporters.measure import machine_name
+
+    torch.set_num_threads(1)
+    for name, measure in parts.items():
+        if only and name not in only:
+            continue
+        figures = measure()
+        print(json.dumps({name: figures}, indent=1), flush=True)
+        stored = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {"figures": {}}
+        told = f"{machine_name()}, Python {platform.python_version()}, torch {torch.__version__}"
+        stored |= {"machine": told, **more}
+        stored["figures"][name] = {**figures, "measured_on": datetime.now(timezone.utc).date().isoformat()}
+        write_result(target, stored)

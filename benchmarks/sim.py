@@ -6,10 +6,8 @@ since these machines are shared.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -25,6 +23,8 @@ import numpy as np
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+from reporting import figure, publish  # noqa: E402
+
 from power_sim import load_scenario  # noqa: E402
 from power_sim.env import OrbitEnergyEnv  # noqa: E402
 from power_sim.fleet import fly_fleet  # noqa: E402
@@ -36,8 +36,8 @@ from power_sim.vector import VectorSimulator  # noqa: E402
 
 SCENARIO = "cubesat-6u"
 # field measurements of November 2026 on the reference machine: 180 s slots
-BSK_RL = {"name": "bsk_rl 1.3.8 (1 s integration)", "value": 64}
-PASEOS = {"name": "PASEOS 0.2.1 (10 s steps, no heat)", "value": 1.2}
+BSK_RL = ("bsk_rl 1.3.8 (1 s integration)", 64)
+PASEOS = ("PASEOS 0.2.1 (10 s steps, no heat)", 1.2)
 
 
 def cpu_s(work: Callable[[], Any]) -> float:
@@ -166,21 +166,6 @@ def import_s(repeats: int = 9) -> float:
     return statistics.median(start("import power_sim") for _ in range(repeats)) - empty
 
 
-def figure(value: float, unit: str, bar: float, above: bool, peer: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One entry of the result file; ``above`` tells on which side of the bar is good."""
-    met = value >= bar if above else value <= bar
-    return {"value": round(value, 4), "unit": unit, "bar": bar, "met": met, "peer": peer}
-
-
-def machine() -> str:
-    """Processor, cores and Python."""
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")]
-    load = os.getloadavg()[0]
-    cpu = names[0] if names else platform.machine()
-    return f"{cpu}, {os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, numpy {np.__version__}"
-
-
 def main() -> int:
     """Measure, print, write; 1 where a bar is missed."""
     vector, drawing = vector_rate()
@@ -188,32 +173,24 @@ def main() -> int:
     thousand_s, thousand_mib = constellation(1000)
     fleets = {n: fleet(n) for n in (125, 250, 500, 1000)}
     figures = {
-        "scalar_slot_steps": figure(scalar_rate(), "1/CPU-s", 100_000, True, BSK_RL),
-        "vector_slot_steps_1024": figure(vector, "1/CPU-s", 5_000_000, True, PASEOS),
-        "vector_drawing_4096_missions": figure(drawing, "CPU-s", 2.0, False),
-        "year_of_one_satellite": figure(year_s(), "CPU-s", 2.0, False),
-        "constellation_1000_one_day_memory": figure(thousand_mib, "MiB", 2048, False),
-        "constellation_1000_over_100_time": figure(thousand_s / hundred_s, "ratio", 12.0, False),
-        "fleet_1000_one_day_memory": figure(fleets[1000][1], "MiB", 2048, False),
-        "fleet_1000_one_day": figure(fleets[1000][0], "CPU-s", 10.0, False),
-        "fleet_1000_over_125_time": figure(fleets[1000][0] / fleets[125][0], "ratio", 10.0, False),
-        "import": figure(import_s(), "CPU-s", 0.3, False),
+        "scalar_slot_steps": figure(scalar_rate(), "1/CPU-s", at_least=100_000, peer=BSK_RL),
+        "vector_slot_steps_1024": figure(vector, "1/CPU-s", at_least=5_000_000, peer=PASEOS),
+        "vector_drawing_4096_missions": figure(drawing, "CPU-s", at_most=2.0),
+        "year_of_one_satellite": figure(year_s(), "CPU-s", at_most=2.0),
+        "constellation_1000_one_day_memory": figure(thousand_mib, "MiB", at_most=2048),
+        "constellation_1000_over_100_time": figure(thousand_s / hundred_s, "ratio", at_most=12.0),
+        "fleet_1000_one_day_memory": figure(fleets[1000][1], "MiB", at_most=2048),
+        "fleet_1000_one_day": figure(fleets[1000][0], "CPU-s", at_most=10.0),
+        "fleet_1000_over_125_time": figure(fleets[1000][0] / fleets[125][0], "ratio", at_most=10.0),
+        "import": figure(import_s(), "CPU-s", at_most=0.3),
     }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=REPO).stdout.strip()
-    result = {"machine": machine(), "commit": commit, "figures": figures, "slot_cost_us": slot_cost_us()}
     per_satellite_ms = {f"{n} satellites": round(spent / n * 1e3, 2) for n, (spent, _) in fleets.items()}
-    result["satellite_day_ms"] = per_satellite_ms
+    costs_us = slot_cost_us()
     target = REPO / "build" / "bench" / "sim.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"{result['machine']}\n")
-    for name, entry in figures.items():
-        peer = f"   peer: {entry['peer']['name']} {entry['peer']['value']}" if entry["peer"] else ""
-        verdict = "met   " if entry["met"] else "MISSED"
-        print(f"{name:36s} {entry['value']:>14,.4g} {entry['unit']:8s} bar {entry['bar']:>11,.4g} {verdict}{peer}")
-    print("\nprecomputing, CPU us per slot:", result["slot_cost_us"])
+    code = publish(target, figures, slot_cost_us=costs_us, satellite_day_ms=per_satellite_ms)
+    print("\nprecomputing, CPU us per slot:", costs_us)
     print("a fleet's day at 30 s, CPU ms per satellite:", per_satellite_ms)
-    return 0 if all(entry["met"] for entry in figures.values()) else 1
+    return code
 
 
 if __name__ == "__main__":

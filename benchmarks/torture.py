@@ -12,19 +12,16 @@ also has to show that every one of its runs was. Needs Linux and a C compiler: t
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from reporting import Figure, figure, publish
 from torture_long import STATION_POINTS, random_kills, soak, station_killed
 from torture_mission import Mission, fly, outcome
 from torture_strikes import (
@@ -63,7 +60,7 @@ class Bench:
     folder: Path
     shim: Shim
     short: bool
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.undisturbed = Mission(self.folder / folder_name("calm", 0), 3 if self.short else 5)
@@ -77,8 +74,8 @@ class Bench:
 
     def add(self, name: str, value: float, unit: str, *, bar: float | None = None, at_most: bool = False) -> None:
         """Note one figure."""
-        met = None if bar is None else (value <= bar if at_most else value >= bar)
-        self.figures[name] = {"value": round(float(value), 4), "unit": unit, "bar": bar, "met": met}
+        sides = {"at_most": bar} if at_most else {"at_least": bar}
+        self.figures[name] = figure(value, unit, **sides)
 
     def nth(self, calls: int, chosen: str) -> list[int]:
         """At which of ``calls`` to strike; ``chosen`` is FIRST:LAST or empty."""
@@ -122,19 +119,7 @@ def main() -> int:
         bench = Bench(Path(folder).resolve(), shim, options.short)
         for name in CAMPAIGNS if options.only is None else (options.only,):
             run(bench, name, options.calls)
-    table = {
-        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "commit": commit(),
-        "short": options.short,
-        "figures": bench.figures,
-    }
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
-    for name, one in bench.figures.items():
-        bar = "" if one["bar"] is None else f"bar {one['bar']:g}"
-        met = {True: "met", False: "MISSED", None: ""}[one["met"]]
-        print(f"{name:<34} {one['value']:>12.6g} {one['unit']:<12} {bar:<12} {met}")
-    return 0 if all(one["met"] is not False for one in bench.figures.values()) else 1
+    return publish(OUT, bench.figures, short=options.short)
 
 
 def run(bench: Bench, name: str, chosen: str) -> None:
@@ -199,12 +184,6 @@ def week(bench: Bench) -> None:
 def folder_name(campaign: str, number: int) -> str:
     """Of one length for all: the missions write their paths down, and have to make the same disk calls."""
     return f"{campaign[:4]}{number:05d}"
-
-
-def commit() -> str:
-    """The commit that is tortured."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def progress(name: str, total: int, tally: Tally | None, done: int) -> None:

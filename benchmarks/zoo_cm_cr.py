@@ -7,19 +7,16 @@ interrupted and goes on. Writes ``benchmarks/results/zoo-cm-cr.json``.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import REPO, measure_parts
 
-REPO = Path(__file__).resolve().parent.parent
 DATA = REPO.parent / "shared" / "data" / "cr-sen12mscr-samples"
 RESULT = REPO / "benchmarks" / "results" / "zoo-cm-cr.json"
 FOLDS = {"139 to 112": "ROIs2017_winter_112", "112 to 139": "ROIs1970_fall_139"}
@@ -272,17 +269,12 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 def main() -> int:
     """Measure the chosen parts and write them over those of the last run."""
     sys.path.insert(0, str(REPO))
-    from exporters.measure import machine_name
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=REPO / "build/fit/zoo-cm-cr")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", help="parts to measure")
     options = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(1)
     given = options.data, options.work, options.seeds
     parts: dict[str, Callable[[], Any]] = {
         "cost": cost,
@@ -292,19 +284,8 @@ def main() -> int:
         "overfit": overfit,
         "graph": graph,
     }
-    for name, measure in parts.items():
-        if options.only and name not in options.only:
-            continue
-        figures = measure()
-        print(json.dumps({name: figures}, indent=1), flush=True)
-        stored: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"figures": {}}
-        stored |= {
-            "machine": f"{machine_name()}, Python {platform.python_version()}, torch {torch.__version__}",
-            "command": "make bench-zoo-cm-cr",
-            "recipe": {stage: {"steps_per_epoch": STEPS[stage], **asdict(training(stage, 0))} for stage in EPOCHS},
-        }
-        stored["figures"][name] = {"date": datetime.now(timezone.utc).date().isoformat(), **figures}
-        RESULT.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n")
+    recipe = {stage: {"steps_per_epoch": STEPS[stage], **asdict(training(stage, 0))} for stage in EPOCHS}
+    measure_parts(RESULT, parts, options.only, command="make bench-zoo-cm-cr", recipe=recipe)
     return 0
 
 

@@ -7,19 +7,16 @@ be interrupted and goes on. Writes ``benchmarks/results/zoo-dwtma-net.json``.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reporting import REPO, measure_parts
 
-REPO = Path(__file__).resolve().parent.parent
 DATA = REPO.parent / "shared" / "data"
 RESULT = REPO / "benchmarks" / "results" / "zoo-dwtma-net.json"
 FULL = {"batch": 4, "crop_px": 96, "steps_per_epoch": 80}
@@ -368,8 +365,6 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
 def main() -> int:
     """Measure the chosen parts and write them over those of the last run."""
     sys.path.insert(0, str(REPO))
-    from exporters.measure import machine_name
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=REPO / "build/fit/zoo-dwtma-net")
@@ -379,26 +374,11 @@ def main() -> int:
     parser.add_argument("--ablation-seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", help="parts to measure")
     options = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(1)
-    for name, measure in parts(options).items():
-        if options.only and name not in options.only:
-            continue
-        figures = measure()
-        print(json.dumps({name: figures}, indent=1), flush=True)
-        stored = json.loads(RESULT.read_text()) if RESULT.is_file() else {"figures": {}}
-        stored |= {
-            "machine": f"{machine_name()}, Python {platform.python_version()}, torch {torch.__version__}",
-            "command": "make bench-zoo-dwtma-net",
-            "recipe": {
-                "rice1": {**FULL, **asdict(training(EPOCHS, 0))},
-                "ablations": {"epochs": ABLATION_EPOCHS, **ABLATION},
-            },
-        }
-        stored["figures"][name] = {**figures, "measured_on": datetime.now(timezone.utc).date().isoformat()}
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(stored, indent=1) + "\n")
+    recipe = {
+        "rice1": {**FULL, **asdict(training(EPOCHS, 0))},
+        "ablations": {"epochs": ABLATION_EPOCHS, **ABLATION},
+    }
+    measure_parts(RESULT, parts(options), options.only, command="make bench-zoo-dwtma-net", recipe=recipe)
     return 0
 
 
