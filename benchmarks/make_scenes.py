@@ -2,6 +2,7 @@
 
 ``eurosat-test.tif`` is a mosaic of the 600 EuroSAT test chips, which no shipped network was trained on, with the class
 of each in ``eurosat-test.json``. ``naip-2020-north-dakota.tif`` is a real scene without labels, its bands named.
+``aerial/kit-ais-mos74.png`` is a real aerial picture as it came, with the vehicles that people marked in it.
 
 Run: ``python benchmarks/make_scenes.py [DATA [OUT]]``; DATA defaults to $SUBSOLAR_DATA.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -30,6 +32,12 @@ EAST_M, NORTH_M = 490_400.0, 5_006_400.0  # centred on 3 degrees east, near 45 d
 DATA_TERMS = (
     "EuroSAT (MIT), Helber et al. 2019; contains modified Copernicus Sentinel data; "
     "pixels of the chips unchanged, put side by side"
+)
+
+AERIAL, AERIAL_SPLIT = "MOS74", "test"
+AERIAL_TERMS = (
+    'picture: "KIT AIS Data Set", Karlsruhe Institute of Technology, CC BY 3.0, unchanged; boxes: "Dataset for '
+    'training of YOLO with aerial photo car detection", Yauhen Kharuzhy, in pixels instead of fractions'
 )
 
 
@@ -68,6 +76,29 @@ def make_naip(data: Path, out: Path) -> None:
         tags = {"TIFFTAG_COPYRIGHT": "NAIP 2020, USDA Farm Production and Conservation, public domain"}
         names = ("red", "green", "blue", "nir")
         _write(out / "naip-2020-north-dakota.tif", source.read(), names, tags, **profile)
+
+
+def make_aerial(data: Path, out: Path) -> None:
+    """Copy one test picture of the aerial cars byte by byte, and write its boxes in pixels."""
+    root = data / "aerial-cars"
+    name = f"kit-ais-{AERIAL.lower()}.png"
+    (out / "aerial").mkdir(exist_ok=True)
+    shutil.copyfile(root / "images" / f"{AERIAL}.png", out / "aerial" / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(out / "aerial" / name) as picture:
+            size = np.array([picture.width, picture.height])
+    classes = (root / "classes.txt").read_text(encoding="utf-8").split()
+    boxes = []
+    for line in (root / "labels" / f"{AERIAL}.txt").read_text(encoding="utf-8").splitlines():
+        kind, *fractions = line.split()
+        middle, sides = (np.array(part, dtype=float) * size for part in (fractions[:2], fractions[2:]))
+        corners = np.concatenate([middle - sides / 2, middle + sides / 2]).round(1).tolist()
+        boxes.append({"left_top_right_bottom_px": corners, "class": classes[int(kind)]})
+    head = {"schema": 1, "picture": name, "source": f"{AERIAL}.png", "split": AERIAL_SPLIT, "licence": AERIAL_TERMS}
+    lines = ",\n".join("  " + json.dumps(box) for box in boxes)
+    text = json.dumps(head, indent=1)[:-2] + ',\n "boxes": [\n' + lines + "\n ]\n}\n"
+    (out / "aerial" / name).with_suffix(".boxes.json").write_text(text, encoding="utf-8")
 
 
 def _place(class_number: int, index: int) -> tuple[int, int]:
@@ -113,8 +144,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     make_eurosat(data, out)
     make_naip(data, out)
-    for path in sorted(out.iterdir()):
-        print(f"{path.name}: {path.stat().st_size:,} bytes")
+    make_aerial(data, out)
+    for path in sorted(path for path in out.rglob("*") if path.is_file()):
+        print(f"{path.relative_to(out)}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

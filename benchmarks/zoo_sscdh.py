@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from reporting import REPO, cached, measured_by, write_result
+from zoo_sscdh_vehicles import vehicles
 
 OUT = REPO / "build" / "zoo" / "sscdh"
 RESULT = REPO / "benchmarks" / "results" / "zoo-sscdh.json"
@@ -272,7 +273,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=320, help="of the overfit check")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument(
-        "--only", help="one run, as VARIANT:SEED, or 'cfar', 'overfit', 'checks', 'auair'; writes no result"
+        "--only", help="one run, as VARIANT:SEED, or 'cfar', 'overfit', 'checks', 'auair', 'vehicles'; writes no result"
     )
     parser.add_argument("--report", action="store_true", help="write the result of what is finished, train nothing")
     args = parser.parse_args()
@@ -285,6 +286,7 @@ def main() -> int:
         "overfit": lambda: overfit(args.steps),
         "checks": lambda: checks(args),
         "auair": lambda: auair(args),
+        "vehicles": lambda: vehicles(args.data.parent / "aerial-cars", OUT / "vehicles", finished=args.report),
     }
     if args.only in parts:
         print(json.dumps(cached(OUT / f"{args.only}.json", parts[args.only])))

@@ -18,7 +18,8 @@ from .settings import ExportSettings
 from .stored_proof import stored_count
 from .tiles import Tiles
 
-GOLDEN_BYTE = 4 << 20
+GOLDEN_BYTE = 1 << 20
+"""What golden tiles and their answers may take together: large ones are few."""
 INT8_TOLERANCE, HALF_TOLERANCE = 0.1, 0.02
 """How far golden answers may move between processors: rounding of integers, or of float16, differs among them."""
 HESITANT = 10.0
