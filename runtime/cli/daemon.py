@@ -30,9 +30,9 @@ def socket_of(mission: Path | None, socket: Path | None) -> Path:
     if socket is not None:
         return socket
     if mission is not None:
-        from ..daemon.mission import load_mission
+        from ..daemon.mission import socket_in
 
-        return load_mission(mission).socket
+        return socket_in(mission)
     return Path(os.environ.get("SUBSOLAR_SOCKET", "/run/subsolar/control.sock"))
 
 
@@ -162,7 +162,7 @@ def rollback_model(package_id: str, mission: Path | None, socket: Path | None, a
 def shadow_model(package: Path | None, mission: Path | None, socket: Path | None, as_json: bool) -> None:
     """Let PACKAGE score some tiles of each slot beside the active one; without PACKAGE, end it."""
     path = None if package is None else str(package.resolve())
-    tell(mission, socket, as_json, "shadow: {shadow}", "shadow", path=path)
+    tell(mission, socket, as_json, "shadow: {shadow}" if path else "no shadow any more", "shadow", path=path)
 
 
 @models.command("trust")
@@ -171,7 +171,8 @@ def shadow_model(package: Path | None, mission: Path | None, socket: Path | None
 @json_option
 def trust_keys(rotation: Path, mission: Path | None, socket: Path | None, as_json: bool) -> None:
     """Put a signed key rotation into force."""
-    tell(mission, socket, as_json, "rotation {number} is in force: {keys}", "trust", path=str(rotation.resolve()))
+    text = "rotation {number} is in force, keys {keys}; packages that can no longer be loaded: {lost}"
+    tell(mission, socket, as_json, text, "trust", path=str(rotation.resolve()))
 
 
 @keys.command("rotate")

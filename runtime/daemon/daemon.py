@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exporters.errors import ExporterError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from exporters.errors import ExporterError, KeyFileError
 from policies.errors import PolicyError
 from power_sim.errors import PowerSimError
 
@@ -279,10 +281,22 @@ class Daemon:
         return self._aboard.shadow(self.wired, Path(str(arguments["path"])))
 
     def _trust(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        ring = self._aboard.slots.keyring
-        ring.rotate(Path(str(arguments.get("path", ""))))
+        ring, flown = self._aboard.slots.keyring, packages_of(self.wired.mission)
+        lost: list[str] = []
+
+        def check(keys: Mapping[str, Ed25519PublicKey]) -> None:
+            lost.extend(self._aboard.slots.untrusted(flown, keys))
+            if len(lost) == len(flown):
+                raise KeyFileError(
+                    "The rotation would leave no network that can be loaded, and nothing would start any more. Install "
+                    f"packages signed by a key that stays, then rotate; signed by others are {', '.join(lost)}."
+                )
+
+        ring.rotate(Path(str(arguments.get("path", ""))), check)
         self.told(f"key rotation {ring.number} is in force")
-        return {"number": ring.number, "keys": sorted(ring.keys()), "revoked": sorted(ring.revoked)}
+        for name in lost:
+            self.told(f"{name} can no longer be loaded: its package is signed by no key that is trusted now")
+        return {"number": ring.number, "keys": sorted(ring.keys()), "revoked": sorted(ring.revoked), "lost": lost}
 
     def _reload_now(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
         self._read_again()

@@ -91,10 +91,7 @@ class Mission:
 
         Leading steps upwards are taken, as people would write it: no link lies between, for ``path`` is resolved.
         """
-        folder, parts = self.path.parent, Path(path).parts
-        while parts[:1] == ("..",):
-            folder, parts = folder.parent, parts[1:]
-        return folder.joinpath(*parts)
+        return _below(self.path.parent, Path(path))
 
     @property
     def state(self) -> Path:
@@ -131,6 +128,24 @@ def load_mission(path: Path, overrides: Mapping[str, str] | None = None) -> Miss
     _check_chain(chain, scenario, path.name)
     given = dict(overrides or {})
     return Mission(path=path.resolve(), scenario=scenario, flight=flight, rules=rules, chain=chain, overrides=given)
+
+
+def _below(folder: Path, path: Path) -> Path:
+    parts = path.parts
+    while parts[:1] == ("..",):
+        folder, parts = folder.parent, parts[1:]
+    return folder.joinpath(*parts)
+
+
+def socket_in(path: Path) -> Path:
+    """Return the control socket that a mission file names, also where the rest of the file does not hold: its daemon
+    flies on with the last good one and is asked why. Raises like ``load_mission`` where the file names none."""
+    section = read_toml(path).get("mission")
+    if isinstance(section, Mapping):
+        state, socket = section.get("state"), section.get("socket") or ""
+        if isinstance(state, str) and isinstance(socket, str) and (state or socket):
+            return _below(path.resolve().parent, Path(socket or Path(state) / "control.sock"))
+    return load_mission(path).socket
 
 
 def _chain_of(table: dict[str, Any], source: str) -> Chain | None:

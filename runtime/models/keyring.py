@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,11 @@ class Keyring:
         """Ids that are never trusted again."""
         return self._revoked
 
-    def rotate(self, file: Path) -> None:
-        """Put a rotation into force; ``KeyFileError`` leaves everything as it was."""
+    def rotate(self, file: Path, check: Callable[[Mapping[str, Ed25519PublicKey]], object] = lambda _: None) -> None:
+        """Put a rotation into force; ``KeyFileError`` leaves everything as it was.
+
+        ``check`` is given the keys that would be in force, and raises where that may not be.
+        """
         table = _read(file)
         signer, number, revoked = str(table["key_id"]), table["number"], table["revoked"]
         trusted = self.keys()
@@ -71,6 +74,7 @@ class Keyring:
         gone = self._revoked | set(revoked)
         if not set(keys) - gone:
             raise KeyFileError(f"{file} would leave no key that is trusted. Add one that is not revoked.")
+        check({name: key for name, key in keys.items() if name not in gone})
         write_state(self._state, {"number": number, "revoked": sorted(gone), "keys": table["keys"]})
         self.number, self._revoked, self._rotated = number, frozenset(gone), keys
 

@@ -8,10 +8,12 @@ not be undone (the highest version ever committed) only grows, and survives rebo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from exporters.archive import unpack
 from exporters.errors import PackageError
@@ -90,6 +92,17 @@ class ModelSlots:
         """Verify and read the package that flies, or that of a slot."""
         path = self.path(package_id, slot or self.of(package_id).flying)
         return load_package(path, trust=self.keyring.keys(), max_power_w=self._max_power_w)
+
+    def untrusted(self, package_ids: Iterable[str], keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
+        """Return those whose flying package could not be loaded any more if ``keys`` were in force."""
+        lost = []
+        for package_id in package_ids:
+            path = self.path(package_id, self.of(package_id).flying)
+            try:
+                load_package(path, trust=keys, max_power_w=self._max_power_w)
+            except PackageError:  # noqa: PERF203  each package on its own
+                lost.append(package_id)
+        return lost
 
     def install(self, source: Path, trial_slots: int, flown: Collection[str] = ()) -> ModelPackage:
         """Verify a package, file or folder, put it into the slot that is free, and put it on trial.

@@ -346,7 +346,14 @@ def test_r24_keys_are_exchanged_by_a_chain_and_a_revoked_one_is_never_trusted_ag
     both.write_text(forged)
     assert "signature" in obey(craft, "trust", path=str(both))["error"]
     gone = rotation(craft, 2, [second.public_key()], [key_id(old.public_key())], second)
-    assert obey(craft, "trust", path=str(gone))["revoked"] == [key_id(old.public_key())]
+    assert "no network that can be loaded" in obey(craft, "trust", path=str(gone))["error"]
+    signed = craft.package(craft.folder / "n1", "accurate", second, version=2, accuracy=0.9, energy_j=4e-3, tile_s=4e-4)
+    assert obey(craft, "install", path=str(signed))["version"] == 2
+    said = obey(craft, "trust", path=str(gone))
+    assert said["revoked"] == [key_id(old.public_key())]
+    assert said["lost"]
+    assert "accurate" not in said["lost"]
+    assert "thrifty can no longer be loaded" in craft.daemon.diary.events[-1]["text"]
     assert "signed by key" in obey(craft, "install", path=str(newer(craft)))["error"]
     back = rotation(craft, 3, [old.public_key()], [], second)
     assert "no key that is trusted" in obey(craft, "trust", path=str(back))["error"]

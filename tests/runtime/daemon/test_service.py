@@ -99,6 +99,9 @@ def test_the_service_is_ready_pings_works_reloads_and_stops(make_craft: Callable
         good = craft.mission.read_text()
         craft.mission.write_text(good + "\nnonsense = 1\n")
         assert reloaded(process, listener) == "degraded"
+        asked = CliRunner().invoke(cli, ["status", "--mission", str(craft.mission)])
+        assert asked.exit_code == 3
+        assert "reload refused" in asked.output, "the broken file still names the socket of its daemon"
         craft.mission.write_text(good)
         assert reloaded(process, listener) == "running"
         pings = 0
