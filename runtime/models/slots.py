@@ -100,7 +100,7 @@ class ModelSlots:
             path = self.path(package_id, self.of(package_id).flying)
             try:
                 load_package(path, trust=keys, max_power_w=self._max_power_w)
-            except PackageError:  # noqa: PERF203  each package on its own
+            except PackageError:
                 lost.append(package_id)
         return lost
 
