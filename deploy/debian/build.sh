@@ -27,6 +27,10 @@ cp "$here"/deploy/missions/*.toml "$root/usr/share/subsolar/missions/"
 cp "$here/deploy/missions/satellite.toml" "$root/etc/subsolar/mission.toml"
 cp "$here"/deploy/keys/*.pub.pem "$root/etc/subsolar/keys/"
 cp -r "$here/deploy/packages" "$root/usr/share/subsolar/packages"
+# doctor, check, bench and infer look for what ships beside the packages of Python.
+mkdir "$root/opt/subsolar/deploy"
+ln -s /etc/subsolar/keys "$root/opt/subsolar/deploy/keys"
+for name in packages missions; do ln -s "/usr/share/subsolar/$name" "$root/opt/subsolar/deploy/$name"; done
 cp "$here/docs/install.md" "$here/docs/handbook.md" "$here/LICENSE" "$root/usr/share/doc/subsolar/"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@MINOR@/$minor/g" \
     -e "s/@SIZE@/$(du -sk "$root" | cut -f1)/" "$here/deploy/debian/control" > "$root/DEBIAN/control"

@@ -289,7 +289,8 @@ class Daemon:
             if len(lost) == len(flown):
                 raise KeyFileError(
                     "The rotation would leave no network that can be loaded, and nothing would start any more. Install "
-                    f"packages signed by a key that stays, then rotate; signed by others are {', '.join(lost)}."
+                    "packages signed by a key that stays, and rotate once their trial is over; signed by others are "
+                    f"{', '.join(lost)}."
                 )
 
         ring.rotate(Path(str(arguments.get("path", ""))), check)

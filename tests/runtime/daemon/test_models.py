@@ -333,7 +333,10 @@ def rotation(craft: Any, number: int, keys: list[Any], revoked: list[str], signe
     return path
 
 
-def test_r24_keys_are_exchanged_by_a_chain_and_a_revoked_one_is_never_trusted_again(craft: Any) -> None:
+def test_r24_keys_are_exchanged_by_a_chain_and_a_revoked_one_is_never_trusted_again(
+    make_craft: Callable[..., Any],
+) -> None:
+    craft = make_craft("[models]\ntrial_slots = 1\n")
     second = load_private(new_key(craft.folder / "ground", "second")[0])
     third = load_private(new_key(craft.folder / "ground", "third")[0])
     old = craft.key
@@ -349,6 +352,10 @@ def test_r24_keys_are_exchanged_by_a_chain_and_a_revoked_one_is_never_trusted_ag
     assert "no network that can be loaded" in obey(craft, "trust", path=str(gone))["error"]
     signed = craft.package(craft.folder / "n1", "accurate", second, version=2, accuracy=0.9, energy_j=4e-3, tile_s=4e-4)
     assert obey(craft, "install", path=str(signed))["version"] == 2
+    assert "once their trial is over" in obey(craft, "trust", path=str(gone))["error"]
+    craft.image()
+    craft.fly()
+    assert model(craft)["trial_slots_left"] is None
     said = obey(craft, "trust", path=str(gone))
     assert said["revoked"] == [key_id(old.public_key())]
     assert said["lost"]
