@@ -235,3 +235,14 @@ def test_pystac_reads_the_item_and_its_core_schema_holds(info: PackageInfo, prof
         checker.validate_core(read.to_dict(include_self_link=False), pystac.STACObjectType.ITEM, "1.1.0")
     assert sorted(read.assets) == ["model", "model-tensorrt"]
     assert read.properties["mlm:input"][0]["input"]["data_type"] == "float32"
+
+
+def test_the_extension_for_pystac_finds_its_fields(info: PackageInfo, profile: Profile) -> None:
+    mlm = pytest.importorskip("pystac.extensions.mlm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        item = item_of(info, profile.accuracy)
+        found = mlm.MLMExtension.ext(pystac.Item.from_dict(item, migrate=False))
+        assert (found.mlm_name, found.framework, found.tasks) == (info.id, "ONNX", ["scene-classification"])
+        assert found.input[0].input.shape == item["properties"]["mlm:input"][0]["input"]["shape"]
+        assert [one.description for one in found.output[0].classes] == list(info.classes)
