@@ -19,14 +19,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def whole(path: Path, before_rename: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
     """A file that becomes ``path`` when the block ends well, and is gone otherwise. Raises ``OSError``.
 
-    ``before_rename`` is where a fault point may strike.
+    ``before_rename`` is where a fault point may strike: the content is durable, the name is not.
     """
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
             yield file
-        before_rename()
-        settle(part, path)
+        settle(part, path, before_rename)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from ..durable import write_whole
 from ..errors import MissionError
 from ..report.model import ReplayReport
 from .czml import czml
@@ -46,7 +47,7 @@ def _parquet(report: ReplayReport, folder: Path) -> list[Path]:
 
 def _text(path: Path, text: str) -> Path:
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise MissionError(f"cannot write {path}: {error.strerror or error}. Give another --out.") from error
     return path

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from ..durable import settle
+from ..durable import whole
 from ..errors import StoreError
 from ..faults import fault
 from ..georeference import geometry_of
@@ -77,25 +79,29 @@ def write_geojson(
     values of its height map or anomaly scores do.
     """
     count = 0
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write('{"type": "FeatureCollection", "features": [')
-            for product in products:
-                file.write(
-                    ("," if count else "")
-                    + "\n"
-                    + json.dumps(feature(product, picture_of(product), values_of(product)), ensure_ascii=False)
-                )
-                count += 1
-            file.write("\n]}\n")
-        replace_durably(part, path)
-    except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
+    with shown(path) as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for product in products:
+            file.write(
+                ("," if count else "")
+                + "\n"
+                + json.dumps(feature(product, picture_of(product), values_of(product)), ensure_ascii=False)
+            )
+            count += 1
+        file.write("\n]}\n")
     return count
 
 
-def replace_durably(part: Path, path: Path) -> None:
-    """Move a finished file to its place, so that a power cut leaves the old one or the new one."""
-    settle(part, path, lambda: fault("ground.show.before_rename"))
-    fault("ground.show.after_rename")
+@contextmanager
+def shown(path: Path) -> Iterator[TextIO]:
+    """A text file that people are shown as ``path`` once it is whole and durable. Raises ``StoreError``."""
+    try:
+        with whole(path, lambda: fault("ground.show.before_rename")) as file:
+            text = TextIOWrapper(file, encoding="utf-8")
+            try:
+                yield text
+            finally:
+                text.detach()
+        fault("ground.show.after_rename")
+    except OSError as error:
+        raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error

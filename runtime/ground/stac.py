@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..records import Product
-from .geojson import replace_durably
+from .geojson import shown
 
 VERSION = "1.0.0"
 
@@ -136,6 +136,5 @@ def _utc(unix_s: float) -> str:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    replace_durably(part, path)
+    with shown(path) as file:
+        file.write(json.dumps(content, indent=1) + "\n")

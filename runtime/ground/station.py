@@ -24,7 +24,7 @@ from ..records import Product
 from ..wire.packets import Apid, build, split_stream
 from ..wire.seal import Seal
 from .archive import Archive
-from .geojson import replace_durably, write_geojson
+from .geojson import shown, write_geojson
 from .receiver import SHUTDOWN, Receiver
 from .stac import write_stac
 
@@ -243,13 +243,8 @@ def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
         files=receiver.counts["files"],
         failed_files=receiver.counts["failed_files"],
     )
-    path = out_dir / "ground.json"
-    part = path.with_name("ground.json.part")
-    try:
-        part.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-        replace_durably(part, path)
-    except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error}. Free space, or choose another folder.") from error
+    with shown(out_dir / "ground.json") as file:
+        file.write(json.dumps(asdict(report), indent=2) + "\n")
     return report
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -213,7 +213,15 @@ def test_the_map_is_replaced_whole(tmp_path: Path, make_product: MakeProduct) ->
             write_geojson(path, [make_product(3)])
     finally:
         disarm()
+
+    def torn() -> Iterator[Product]:
+        yield make_product(4)
+        raise StoreError("the archive cannot be read")
+
+    with pytest.raises(StoreError, match="the archive cannot be read"):
+        write_geojson(path, torn())
     assert len(json.loads(path.read_text())["features"]) == 2
+    assert [one.name for one in tmp_path.iterdir()] == [path.name], "nothing half stays behind"
     assert write_geojson(path, []) == 0
     assert json.loads(path.read_text()) == {"type": "FeatureCollection", "features": []}
 
