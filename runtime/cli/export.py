@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from ..home import open_package, resolve_package, trusted_keys
 from .common import cli, integers, json_option, say, show
 from .outputs import Folder, OutFile, writable, write_out
 from .packages import settings_of
+
+if TYPE_CHECKING:
+    from exporters.package import ModelPackage
 
 PRECISIONS = ("fp32", "fp16", "int8")
 HEADS = ("logits", "probabilities", "boxes", "yolo", "image", "mask")
@@ -59,7 +62,7 @@ def words(text: str | None) -> tuple[str, ...] | None:
 @click.option("--mean", help="Per band, in 0..1, where the source does not say.  [default: ImageNet's]")
 @click.option("--std", help="Per band, in 0..1.  [default: ImageNet's]")
 @click.option("--edge-px", type=click.IntRange(8, 4096), default=64, show_default=True, help="Of unlabelled tiles.")
-@click.option("--id", "package_id", help="Name of the package.")
+@click.option("--id", help="Name of the package.")
 @click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="Only grows aboard.")
 @click.option(
     "--licence", default="", help="SPDX identifier of the weights.  [default: the checkpoint's, else unknown]"
@@ -83,7 +86,6 @@ def export(
     source: str,
     data: Path,
     out: Path,
-    precision: str,
     network: str | None,
     targets: str,
     head: str,
@@ -91,16 +93,12 @@ def export(
     mean: str | None,
     std: str | None,
     edge_px: int,
-    package_id: str | None,
-    version: int,
-    licence: str,
-    training_data: str,
     overrides: tuple[str, ...],
-    proof_tiles: int,
     key: Path | None,
     engine: Path | None,
     replace: bool,
     as_json: bool,
+    **about: Any,
 ) -> None:
     """Turn SOURCE into a proven, profiled, signed package; no proof, no package.
 
@@ -115,15 +113,7 @@ def export(
         raise click.UsageError(f"{out} exists already. Choose another place, or give --replace.")
     writable(out)
     sys.path.insert(0, os.getcwd())  # where module:Name is looked for first
-    settings = ExportSettings(
-        id=package_id,
-        version=version,
-        precision=precision,
-        targets=tuple(targets.split(",")),
-        licence=licence,
-        training_data=training_data,
-        proof_tiles=proof_tiles,
-    )
+    settings = ExportSettings(targets=tuple(targets.split(",")), **about)
     given: dict[str, Any] = {"head": head, "classes": words(classes), "edge_px": edge_px}
     given |= {"course": settings_of(overrides)}
     given |= {} if mean is None else {"mean": numbers(mean, "--mean")}
@@ -136,10 +126,20 @@ def export(
         from .prepare import build
 
         build(package, engine, None)
-    accuracy = package.profile.accuracy
-    result = {"package": str(out), "sha256": package.sha256, "accuracy": accuracy.value, "precision": precision}
-    text = f"{package.info.id} v{package.info.version}: {accuracy.metric} {accuracy.value:.1%}, sha256 {package.sha256}"
-    show({**result, "notes": package.profile.notes}, as_json, "\n".join([text, *package.profile.notes]))
+    show({"package": str(out), **exported(package)}, as_json, "\n".join([line_of(package), *package.profile.notes]))
+
+
+def exported(package: ModelPackage) -> dict[str, Any]:
+    """What ``export`` tells of a package in JSON."""
+    profile = package.profile
+    told = {"sha256": package.sha256, "accuracy": profile.accuracy.value, "precision": package.info.precision}
+    return {**told, "notes": profile.notes}
+
+
+def line_of(package: ModelPackage) -> str:
+    """A package with its accuracy, for a person."""
+    info, accuracy = package.info, package.profile.accuracy
+    return f"{info.id} v{info.version}: {accuracy.metric} {accuracy.value:.1%}, sha256 {package.sha256}"
 
 
 @cli.command()
