@@ -78,7 +78,8 @@ def verdict_on(scenario: Scenario, directory: Path | None = None) -> Verdict:
             worth |= {name: value for name, value in result.get("others_value_mean", {}).items() if name in known}
             worth[kind] = result["value_mean"]
     if worth:
-        best = max(worth, key=lambda name: worth[name])
+        first = [name for name in (UNIVERSAL, *RULES) if name in worth]  # of equal ones
+        best = max(dict.fromkeys([*first, *worth]), key=lambda name: worth[name])
         return Verdict(best, "cards", f"the cards call {best} best in {scenario.name}", scenario.sha256)
     path = shipped_path(UNIVERSAL, scenario, directory)
     if not path.is_file():

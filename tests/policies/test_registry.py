@@ -126,6 +126,13 @@ def test_auto_takes_what_the_cards_call_best_in_this_very_scenario(tmp_path: Pat
     assert best_known(scenario, tmp_path) == "dqn"
     write_card(path, file, {"paper": {**result, "others_value_mean": {"greedy": 3.0}}})
     assert best_known(scenario, tmp_path) == "greedy"
+    tied = {"barrier": 3.0, "fixed:ResNet18": 3.0, "greedy": 3.0}
+    write_card(path, file, {"paper": {**result, "others_value_mean": tied}})
+    assert best_known(scenario, tmp_path) == "greedy"
+    write_card(
+        path, file, {"paper": {**result, "others_value_mean": {"fixed:ResNet18": 3.0, "raw:fixed:ResNet18": 4.0}}}
+    )
+    assert best_known(scenario, tmp_path) == "fixed:ResNet18"
     write_card(path, file, {"paper": {**result, "scenario_sha256": "another"}})
     assert best_known(scenario, tmp_path) == "universal"
     assert make_policy("auto", scenario, seed=0).name
