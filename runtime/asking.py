@@ -16,7 +16,7 @@ import numpy as np
 from exporters.package import ModelPackage
 
 from .engines import Engine, open_engine
-from .errors import MissionError
+from .errors import FrameError, MissionError
 from .frames import LineFrame, RasterFrame, choose_bands, open_any
 from .georeference import Box, footprints
 from .records import FloatArray, Footprint, TileRef, UInt8Array
@@ -24,7 +24,7 @@ from .tasks.ask import Answered, Asker, surest, tally
 from .tasks.embed import EmbeddingTask
 from .tasks.search import RERANKED, Searcher, Understood
 from .text_index import Hit, TextIndex
-from .tiles import cut, tile_grid
+from .tiles import cut, skip_empty, tile_grid
 
 Progress = Callable[[str], None]
 _BATCH = 16
@@ -85,7 +85,7 @@ class AskResult:
     def table(self) -> str:
         """The result for a person."""
         if self.best is None:
-            return f"{self.question!r}: no tile could be looked at"
+            return f"{self.question!r}: no tile of it holds data, so nothing could be looked at"
         ref, kind = self.best.ref, "open" if self.best.is_open else "closed"
         doubt = f"\n  not known: {', '.join(self.unknown)}" if self.unknown else ""
         counts = ", ".join(f"{answer} {count}" for answer, count in tally(self.answers).items())
@@ -108,7 +108,7 @@ def search_scenes(
     """Embed the tiles of ``scenes``, and find those that ``text`` describes among them and all that ``index`` holds.
 
     Without ``index`` a new one is used and dropped. Tiles of ``scenes`` are put in order by the fine matcher where
-    the package has one. Raises ``MissionError`` for a text that cannot be used.
+    the package has one. Raises ``MissionError`` for a text that cannot be used, ``FrameError`` for scenes without data.
     """
     if not scenes and index is None:
         raise MissionError("There is nothing to search. Give scenes, or --index with a folder of an index.")
@@ -123,6 +123,8 @@ def search_scenes(
                 for scene in scenes:
                     progress(f"{scene.name}: {_add(tiles, engine, package, scene)} tiles")
             tiles.flush()
+        if not len(tiles) and scenes:
+            raise FrameError(f"No tile of {', '.join(one.name for one in scenes)} holds data. Give other scenes.")
         if not len(tiles):
             raise MissionError(f"The index in {folder} holds no tile. Add scenes to it first.")
         begin_s = time.perf_counter()
@@ -171,7 +173,7 @@ def _add(tiles: TextIndex, engine: Engine, package: ModelPackage, scene: Path) -
 def _embedded(
     engine: Engine, package: ModelPackage, scene: Path
 ) -> Iterator[tuple[list[TileRef], FloatArray, Sequence[Footprint | None]]]:
-    """Tiles of a scene in batches, with their vectors and places; tiles that fail are left out."""
+    """Tiles of a scene in batches, with their vectors and places; tiles that fail or lack data are left out."""
     task = EmbeddingTask(engine=engine, package=package)
     with open_any(scene) as frame:
         if isinstance(frame, LineFrame) or not isinstance(frame, RasterFrame):
@@ -179,7 +181,7 @@ def _embedded(
         edge = package.info.input.tile_edge_px
         grid = tile_grid(frame.width_px, frame.height_px, edge, frame_id=frame.frame_id)
         bands = choose_bands(frame.bands, package.info.bands, frame.frame_id)
-        for batch in cut(frame, (window.ref for window in grid), bands, batch=_BATCH):
+        for batch in cut(frame, (window.ref for window in grid), bands, batch=_BATCH, keep=skip_empty()):
             if not batch.refs:
                 continue
             found, outcomes = task.decode(batch.refs, engine.infer(batch.pixels))

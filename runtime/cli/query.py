@@ -72,7 +72,7 @@ def ask(
     request: Path | None,
     as_json: bool,
 ) -> None:
-    """Answer QUESTION about each tile of a scene, with the confidence and the tile."""
+    """Answer QUESTION about each tile of a scene, with the confidence and the tile; exit code 3 where none has data."""
     from ..asking import ask_scene
     from ..uplink import send_request, write_request
 
@@ -86,3 +86,5 @@ def ask(
     if request is not None:
         write_request(request, "ask", question, worth=worth)
     show(answered.summary(), as_json, answered.table())
+    if answered.best is None:
+        raise click.exceptions.Exit(3)

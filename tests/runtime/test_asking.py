@@ -17,7 +17,7 @@ from exporters.keys import load_private, new_key
 from exporters.package import Golden, ModelPackage, OutputSpec, load_package, write_package
 from runtime import cli
 from runtime.asking import ask_scene, search_scenes
-from runtime.errors import EngineError, MissionError, StoreError
+from runtime.errors import EngineError, FrameError, MissionError, StoreError
 from runtime.records import Footprint, Product, TileRef
 from runtime.tasks.ask import Asker, serve_ask
 from runtime.tasks.request import UplinkRequest
@@ -333,8 +333,21 @@ def test_the_commands_answer_in_words_and_in_json(package: ModelPackage, scene: 
     request = UplinkRequest.decode((tmp_path / "up" / "r.json").read_bytes())
     assert (request.text, request.worth) == ("red", 3.0)
     refused = runner.invoke(cli.cli, ["query", "red", str(scene), *given, "--request", str(scene / "r.json")])
-    assert isinstance(refused.exception, StoreError)
+    assert (refused.exit_code, "is a file, and nothing can lie in it" in " ".join(refused.output.split())) == (2, True)
     said = runner.invoke(cli.cli, ["ask", "many blue", "--scene", str(scene), *given])
     assert said.exit_code == 0, said.output
     assert said.stdout.startswith("'many blue' (open): ")
     assert "4 tiles: red 2, blue 1, green 1" in said.stdout
+
+
+def test_tiles_without_data_are_not_asked_and_not_found(package: ModelPackage, write_tiff: Callable[..., Path]) -> None:
+    pixels = np.zeros((3, 64, 128), dtype=np.uint8)
+    nothing = write_tiff("nothing.tif", pixels, nodata=0)
+    pixels[0, :, :EDGE] = 200
+    half = write_tiff("half.tif", pixels, nodata=0)
+    assert ask_scene(package, "many red", nothing).best is None
+    assert {one.ref.col_px for one in ask_scene(package, "many red", half).answers} == {0}
+    said = CliRunner().invoke(cli.cli, ["ask", "many red", "--scene", str(nothing), "--package", str(package.path)])
+    assert (said.exit_code, "nothing could be looked at" in said.stdout) == (3, True)
+    with pytest.raises(FrameError, match=r"No tile of nothing\.tif holds data"):
+        search_scenes(package, "red", [nothing])
