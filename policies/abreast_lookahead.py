@@ -186,7 +186,7 @@ def stored_after(cell: Cell, gains: Gains, idle_j: Float64Array, reserve_j: floa
     change = np.concatenate([gains.change_j] * repeats)
     lowest = _lowest(change, idle_j, reserve_j, cell.capacity_j)
     spilt, room = np.maximum(lowest[:-1] + change - lowest[1:], 0.0), cell.capacity_j - lowest[:-1]
-    spills: list[bool] = spilt.any(axis=1).tolist()
+    spills = [bool(row.any()) for row in spilt]
     ends, empty = np.zeros((segments * slots, n)), repeats * gains.free.sum(axis=0)
     for step in range(len(change) - 1, -1, -1):
         adds = own[step % slots]
