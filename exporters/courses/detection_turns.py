@@ -99,8 +99,8 @@ def turned_picture(pixels: Picture, angle_deg: float) -> Picture:
 def turned_boxes(boxes: NDArray[np.float32], size_px: tuple[float, float], angle_deg: float) -> NDArray[np.float32]:
     """(n, 4) boxes of a picture of (columns, rows) in the pixels of the turned one.
 
-    >>> turned_boxes(np.float32([[0, 0, 4, 2]]), (10.0, 6.0), 90.0).tolist()
-    [[0.0, 6.0, 2.0, 10.0]]
+    >>> turned_boxes(np.array([[2, 1, 4, 2]], np.float32), (10.0, 6.0), 90.0).round(3).tolist()
+    [[1.0, 6.0, 2.0, 8.0]]
     """
     cosine, sine = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
     sides = boxes[:, 2:] - boxes[:, :2]

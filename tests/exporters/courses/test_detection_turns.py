@@ -26,7 +26,7 @@ def bar(rows: int = 60, columns: int = 90) -> DetectionSet:
     pixels[:, 22:30, 40:70] = 250
     nothing = np.zeros((0, 4), np.float32)
     return DetectionSet(
-        "bar", (pixels,), (np.float32([[40, 22, 70, 30]]),), (np.zeros(1, np.int64),), ("bar",), (nothing,)
+        "bar", (pixels,), (np.array([[40, 22, 70, 30]], np.float32),), (np.zeros(1, np.int64),), ("bar",), (nothing,)
     )
 
 
@@ -90,31 +90,33 @@ def test_a_course_takes_all_that_from_its_settings(folder: Path) -> None:
 
 def test_a_quarter_turn_is_exact_and_four_make_none() -> None:
     once = turned(bar(), 90.0)
-    assert once.images[0].shape == (3, 90, 60)
+    pixels = once.pixels(0)
+    assert pixels.shape == (3, 90, 60)
     left, top, right, bottom = once.boxes[0][0].astype(int)
-    assert (once.images[0][:, top:bottom, left:right] == 250).all()
+    assert (pixels[:, top:bottom, left:right] == 250).all()
     again = turned(turned(turned(once, 90.0), 90.0), 90.0)
-    assert (again.images[0] == bar().images[0]).all()
+    assert (again.pixels(0) == bar().pixels(0)).all()
     assert again.boxes[0] == pytest.approx(bar().boxes[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("angle_deg", [20.0, 45.0, 110.0])
 def test_the_box_of_a_turned_bar_holds_it_and_hardly_more(angle_deg: float) -> None:
     made = turned(bar(), angle_deg)
-    rows, columns = np.nonzero(made.images[0][0] > 200)
+    pixels = made.pixels(0)
+    rows, columns = np.nonzero(pixels[0] > 200)
     seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
     assert made.boxes[0][0] == pytest.approx(seen, abs=1.5)
-    assert made.images[0][0, 0, 0] == PAD
+    assert pixels[0, 0, 0] == PAD
 
 
 def test_a_square_box_says_nothing_of_a_direction_and_keeps_its_size() -> None:
-    box = turned_boxes(np.float32([[40, 20, 60, 40]]), (100.0, 60.0), 30.0)[0]
+    box = turned_boxes(np.array([[40, 20, 60, 40]], np.float32), (100.0, 60.0), 30.0)[0]
     assert box[2:] - box[:2] == pytest.approx([20, 20], abs=1e-3)
 
 
 def test_sets_are_put_together_in_their_order() -> None:
     both = together([bar(), turned(bar(), 90.0)])
-    assert [one.shape for one in both.images] == [(3, 60, 90), (3, 90, 60)]
+    assert [both.pixels(place).shape for place in (0, 1)] == [(3, 60, 90), (3, 90, 60)]
     assert both.count == 2
     assert named(bar(), "*").count == 1
     with pytest.raises(DatasetError, match="no picture is called"):
