@@ -186,6 +186,7 @@ def main() -> int:
         "decision_dqn_p50": figure(times["dqn"][0], "CPU-us", 25.0, False, SB3),
         "decision_dqn_p99": figure(times["dqn"][1], "CPU-us", 100.0, False),
         "decision_universal_p50": figure(times["universal"][0], "CPU-us", 25.0, False, SB3),
+        "decision_policy_gradient_p50": figure(times["policy-gradient"][0], "CPU-us", 25.0, False, SB3),
         "lookahead_over_universal_time": figure(times["lookahead"][0] / times["universal"][0], "ratio", 20.0, True),
         "paper_dqn_regret": figure(ideal["policies"]["dqn"]["regret_mean"], "frac", 0.01, False),
         "paper_dqn_accuracy": figure(ideal["policies"]["dqn"]["accuracy_frac"], "frac", 0.891, True),
