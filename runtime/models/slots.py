@@ -94,8 +94,10 @@ class ModelSlots:
         return load_package(path, trust=self.keyring.keys(), max_power_w=self._max_power_w)
 
     def untrusted(self, package_ids: Iterable[str], keys: Mapping[str, Ed25519PublicKey]) -> list[str]:
-        """Return those whose package could not be loaded any more if ``keys`` were in force. Of one that is on trial, the
-        package that it would be rolled back to counts."""
+        """Return those whose package could not be loaded any more if ``keys`` were in force.
+
+        Of one that is on trial, the package that it would be rolled back to counts.
+        """
         lost = []
         for package_id in package_ids:
             path = self.path(package_id, self.of(package_id).active)
