@@ -30,6 +30,24 @@ def test_all_together_are_small_enough_to_ship(repo: Path) -> None:
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 51e6
 
 
+def test_the_vehicle_detector_is_signed_proven_and_says_whose_pictures_taught_it(repo: Path) -> None:
+    from exporters.onnx_cpu import inferrer
+
+    package = load_package(repo / "deploy" / "packages" / VEHICLES, trust=repo / "deploy" / "keys")
+    info = package.info
+    assert (info.id, info.output.kind, info.classes) == (VEHICLES, "boxes", ("vehicle",))
+    assert package.key_id is not None
+    assert info.licence == "CC-BY-SA-4.0"
+    assert all(name in info.training_data for name in ("KIT AIS", "CC BY 3.0", "Yauhen Kharuzhy", "CC BY-SA"))
+    assert all(proof.tiles >= 256 for proof in info.proofs)
+    assert info.proofs[-1].box_iou_mean is not None
+    assert info.proofs[-1].box_iou_mean >= 0.999
+    assert info.gsd_range_m[1] < 1.0, "a car must be larger than a few pixels"
+    assert package.profile.accuracy.value >= 0.3
+    golden = package.golden_for("cpu")
+    assert golden.mismatch(inferrer(package.read_onnx())(golden.tiles)) is None
+
+
 def test_the_int8_form_is_within_a_point_of_the_float_one_and_carries_both_graphs(repo: Path) -> None:
     from exporters.onnx_cpu import inferrer
 
