@@ -146,14 +146,13 @@ case $1 in
     boot) boot "$2" ;;
     *)
         folder=$(mktemp -d)
+        trap 'rm -rf --one-file-system "$folder"' EXIT
         mkdir "$folder/over" "$folder/root" "$folder/share"
         cp "$1" "$2" "$here/try.sh" "$folder/share/"
         timeout -s KILL 300 unshare --mount --pid --fork --uts --ipc --cgroup --net --kill-child \
             sh "$here/try.sh" boot "$folder" || true
         cat "$folder/share/said" 2> /dev/null || echo "systemd did not start here"
-        if [ "$(tail -n 1 "$folder/share/said" 2> /dev/null)" = end ] && ! grep -q ^FAILED "$folder/share/said"; then
-            rm -rf "$folder"
-        else
+        if [ "$(tail -n 1 "$folder/share/said" 2> /dev/null)" != end ] || grep -q ^FAILED "$folder/share/said"; then
             cat "$folder/share/errors" 2> /dev/null
             exit 1
         fi
