@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -45,6 +44,7 @@ from .results import REPORT, SUMMARY, ResultFiles, summarise, table_of
 from .scenarios import load_with_rules, task_worth
 from .slot_loop import Inference, ReckonedPace, SlotLoop
 from .store import ProductStore
+from .strict_json import strict_json
 
 EMPTY = "the battery ran empty"
 STOPPED = "stopped by the user"
@@ -85,7 +85,7 @@ def fly(options: ReplayOptions, progress: Progress) -> ReplayResult:
             interrupted = stopped() and not kit.simulator.over
         flight = landed(kit, files, store, contact, ground.stop(), interrupted=interrupted)
         summary = summarise(flight)
-        files.replace(SUMMARY, json.dumps(summary, indent=2) + "\n")
+        files.replace(SUMMARY, strict_json(summary, indent=2) + "\n")
         report = report_of(flight, summary)
         files.replace(REPORT, render_report(report))
         write_exports(report, options.formats, options.out)

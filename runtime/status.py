@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,7 +34,7 @@ def table_of(status: Mapping[str, Any]) -> str:
         *(f"  !! {reason}" for reason in status["reasons"]),
         f"  next slot  {status['next_slot']} in {status['next_slot_in_s']:.0f} s   policy {_policy(status)}",
         f"  last slot  {_last(slot)}",
-        f"  battery    {charge['frac']:.1%} (reserve {charge['reserve_frac']:.0%})   ladder {status['ladder']}",
+        f"  battery    {_charge(charge['frac'])} (reserve {charge['reserve_frac']:.0%})   ladder {status['ladder']}",
         f"  ahead      {forecast['quality'] or 'unknown'}{_age(forecast['tle_age_days'])}{_ahead(forecast)}",
         f"  queue      {counted(queue['tile'], 'tile')}, {counted(queue['products'], 'product')} "
         f"({counted(queue['byte'], 'byte')}) to send"
@@ -58,12 +59,20 @@ def _policy(status: Mapping[str, Any]) -> str:
     return f"{status['policy']}, which auto took: {auto['reason']}" if auto else str(status["policy"])
 
 
+def _charge(frac: float | None) -> str:
+    return "unknown" if frac is None or math.isnan(frac) else f"{frac:.1%}"
+
+
 def _last(slot: Mapping[str, Any] | None) -> str:
     if slot is None:
         return "none yet"
     over = f" (overruled: {slot['overruled']})" if slot["overruled"] else ""
-    did = f"{slot['model']}, {counted(slot['admitted_tile'], 'tile')}, {slot['energy_j']:.3g} J"
+    did = f"{slot['model']}, {counted(slot['admitted_tile'], 'tile')}, {_joules(slot['energy_j'])}"
     return f"{slot['slot']}: {did}; {slot['reason']}{over}"
+
+
+def _joules(energy_j: float | None) -> str:
+    return "joules unknown" if energy_j is None or math.isnan(energy_j) else f"{energy_j:.3g} J"
 
 
 def _network(model: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+
+from ..strict_json import strict_json
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of every draw.")
@@ -46,7 +47,7 @@ def say(line: str) -> None:
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     """Print ``result`` as JSON, or ``text`` for a person."""
-    print(json.dumps(result, indent=2, default=str) if as_json else text, flush=True)
+    print(strict_json(result, indent=2) if as_json else text, flush=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from click.core import ParameterSource
 
 from ..home import open_package
 from ..progress import Progress
+from ..strict_json import strict_json
 from .common import assignments, cli, json_option, packages_option, say, scenes_option, seed_option, set_option, show
 from .outputs import Folder, OutFile, make_room
 
@@ -271,7 +271,7 @@ def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[st
 
         plot_scenario(loaded, seed=seed, path=make_room(plot))
     table = {"name": loaded.name, "sha256": loaded.sha256, **loaded.to_table()}
-    show(table, as_json, json.dumps(table, indent=2, default=str))
+    show(table, as_json, strict_json(table, indent=2))
 
 
 @cli.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..strict_json import strict_json
 from .common import cli, json_option, say, seed_option, show
 from .keys import keys
 from .outputs import Folder, writable
@@ -87,7 +88,7 @@ def zoo(as_json: bool) -> None:
         found = {
             name: {"score": asdict(one)["score"], "package": asdict(one)["package"]} for name, one in measured.items()
         }
-        print(json.dumps([{**asdict(row), "measured": found.get(row.name)} for row in rows], indent=2))
+        print(strict_json([{**asdict(row), "measured": found.get(row.name)} for row in rows], indent=2))
     else:
         print("\n".join(counted(asdict(row)) + known(measured.get(row.name)) for row in rows))
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import MissionError, NoDaemonError, RefusedError
 from ..store import ProductStore
+from ..strict_json import strict_json
 
 MAX_REQUEST_BYTE = 65_536
 REPLY_S = 120.0
@@ -84,7 +85,7 @@ class ControlServer:
             with connection, connection.makefile("rwb") as stream:
                 connection.settimeout(IDLE_S)
                 while line := stream.readline(MAX_REQUEST_BYTE):
-                    stream.write(json.dumps(self._answer(line), default=str).encode() + b"\n")
+                    stream.write(strict_json(self._answer(line)).encode() + b"\n")
                     stream.flush()
         except (OSError, ValueError):
             pass  # the client is gone or says nothing; there is nobody to tell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from ..georeference import geometry_of
 from ..keepsakes import FILLED
 from ..positions import POSITION, position_of
 from ..records import Product
+from ..strict_json import strict_json
 
 
 def feature(product: Product, picture: str | None = None, values: str | None = None) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def write_geojson(
             file.write(
                 ("," if count else "")
                 + "\n"
-                + json.dumps(feature(product, picture_of(product), values_of(product)), ensure_ascii=False)
+                + strict_json(feature(product, picture_of(product), values_of(product)), ensure_ascii=False)
             )
             count += 1
         file.write("\n]}\n")

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from ..downlink.links import UdpLink
 from ..errors import LinkError, SubsolarError
+from ..strict_json import strict_json
 from .station import run_ground, stop_on_signals
 
 STOP_S = 60.0
@@ -87,7 +88,7 @@ def main(arguments: list[str]) -> int:
     except SubsolarError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    _say(json.dumps(report))
+    _say(strict_json(report))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..records import Product
+from ..strict_json import strict_json
 from .geojson import shown
 
 VERSION = "1.0.0"
@@ -137,4 +137,4 @@ def _utc(unix_s: float) -> str:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     with shown(path) as file:
-        file.write(json.dumps(content, indent=1) + "\n")
+        file.write(strict_json(content, indent=1) + "\n")

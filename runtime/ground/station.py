@@ -21,6 +21,7 @@ from ..downlink.links.folder import SUFFIX
 from ..errors import AddressError, StoreError
 from ..faults import fault
 from ..records import Product
+from ..strict_json import strict_json
 from ..wire.packets import Apid, build, split_stream
 from ..wire.seal import Seal
 from .archive import Archive
@@ -244,7 +245,7 @@ def finish(out_dir: Path, archive: Archive, receiver: Receiver) -> GroundReport:
         failed_files=receiver.counts["failed_files"],
     )
     with shown(out_dir / "ground.json") as file:
-        file.write(json.dumps(asdict(report), indent=2) + "\n")
+        file.write(strict_json(asdict(report), indent=2) + "\n")
     return report
 
 

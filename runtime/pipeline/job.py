@@ -18,6 +18,7 @@ from ..errors import EngineError, FrameError
 from ..frame import Frame
 from ..frames import AnyFrame, Beside, LineFrame, Stack, open_any
 from ..plugins import find_plugin, plugin_names
+from ..strict_json import strict_json
 from ..tasks import Classifier, Detector, EmbeddingTask, ImageTask, MapTask
 from ..tasks.aligned import AlignedFrame
 from ..tasks.anomaly import AnomalyTask
@@ -226,7 +227,7 @@ class SceneJob:
             )
             features = sink.regions if isinstance(sink, PixelSink) else sink
             if isinstance(features, FeatureSink):
-                features.close_with(json.dumps(self._provenance(tally, features.geometry, joules), indent=1))
+                features.close_with(strict_json(self._provenance(tally, features.geometry, joules), indent=1))
         if self.options.stac:
             self._write_item(target)
         more = [*self._companions(target), *self._preview(target)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import random
 import socket
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from runtime.daemon.metrics import Metrics, MetricsServer, limit_of
 from runtime.daemon.rails import AboveIdle
 from runtime.meters import Ina3221Meter
 from runtime.status import table_of
+from runtime.watch.sources import slot_from
 
 
 def speak(path: Any, raw: bytes) -> bytes:
@@ -140,3 +142,28 @@ def test_the_status_is_a_screen_for_people_in_every_state(make_craft: Callable[.
     assert result.exit_code == 3
     assert "test-craft" in result.output
     assert json.loads(CliRunner().invoke(cli, ["status", "--mission", str(craft.mission), "--json"]).output)["pid"]
+
+
+def refuse(word: str) -> None:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_an_idle_slot_is_told_in_json_that_any_reader_takes(craft: Any) -> None:
+    craft.fly()
+    for asked in (b'{"do": "status"}\n', b'{"do": "slots", "since": 0}\n'):
+        said = json.loads(speak(craft.folder / "state" / "control.sock", asked), parse_constant=refuse)
+        slot = said["slot"] if "slot" in said else said["slots"][-1]
+        assert slot["model"] == "idle"
+        assert slot["accuracy_frac"] is None
+        assert slot["expected_accuracy_frac"] is None
+        assert math.isnan(slot_from(slot).accuracy_frac)
+    result = CliRunner().invoke(cli, ["status", "--mission", str(craft.mission), "--json"])
+    assert json.loads(result.output, parse_constant=refuse)["slot"]["accuracy_frac"] is None
+
+
+def test_a_status_whose_charge_and_joules_nobody_knows_is_still_a_screen(craft: Any) -> None:
+    craft.fly()
+    said = json.loads(json.dumps(craft.daemon.status, default=str))
+    said["charge"]["frac"] = said["slot"]["energy_j"] = None
+    assert "battery    unknown" in table_of(said)
+    assert "joules unknown" in table_of(said)
