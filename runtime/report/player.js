@@ -137,16 +137,16 @@ function startStage(state = {}) {
     0: () => charts.whole(),
   };
 
-  // Without a wish the page opens on the first slot that has something to show; the flight may begin idle.
-  function firstAtWork() {
+  // Without a wish the page opens on the slot whose answers are worth most, the first of equal ones: open sea shows little.
+  function worthMost() {
     const networks = columnOf("model");
-    const looked = columnOf("sampled_tile").findIndex((n, i) => n && networks[i] !== "idle");
-    return Math.max(looked < 0 ? networks.findIndex((name) => name !== "idle") : looked, 0);
+    const worth = columnOf("reward").map((reward, i) => (networks[i] === "idle" ? -Infinity : reward ?? 0));
+    return worth.reduce((best, reward, i) => (reward > worth[best] ? i : best), 0);
   }
 
   document.documentElement.classList.add("live");
   const wanted = state.number == null ? /^#slot=(\d+)$/.exec(location.hash)?.[1] : state.number;
-  const first = wanted == null ? firstAtWork() : Math.max(numbers.indexOf(Number(wanted)), 0);
+  const first = wanted == null ? worthMost() : Math.max(numbers.indexOf(Number(wanted)), 0);
   go(state.last ? data.t.length - 1 : first);
   return {
     key(name) {

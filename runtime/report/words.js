@@ -94,7 +94,7 @@ function wordsOf(index) {
     reason: slot.reason,
     overruled: slot.overruled,
     otherwise: slot.counterfactual,
-    below: data.track ? `${slot.cover}, ${place(slot.latitude_deg, slot.longitude_deg)}` : slot.cover,
+    below: [slot.cover, data.track ? place(slot.latitude_deg, slot.longitude_deg) : ""].filter(Boolean).join(", "),
     sun: percent(slot.sunlit_frac, 0),
     battery: percent(slot.charge_frac),
     budget: si(slot.budget_j, "J"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -57,6 +57,8 @@ def view(browser: Any, page: Path) -> Iterator[Any]:
     browser.requests.clear()
     browser.open(page)
     browser.wait("document.documentElement.classList.contains('live')")
+    browser.js("location.hash = 'slot=0'")
+    browser.wait("document.querySelector('#inspector [data-field=slot]').textContent === 'Slot 0'")
     yield browser
     assert browser.complaints == []
     assert [url for url in browser.requests if not url.startswith(("data:", "file:", "about:"))] == []
@@ -92,16 +94,19 @@ def test_it_opens_on_a_drawn_globe_charts_and_chips(view: Any, flight: ReplayRep
 
 
 @pytest.mark.parametrize(
-    ("idle", "looks", "opens"),
-    [(range(5), True, 5), (range(5), False, 5), (range(72), True, 0), (range(1, 72), True, 0)],
+    ("idle", "rewards", "opens"),
+    [
+        ((), {9: 2.0, 30: 5.0, 40: 5.0}, 30),
+        (range(5), {}, 5),
+        ((30,), {9: 2.0, 30: 5.0}, 9),
+        (range(72), {}, 0),
+    ],
 )
-def test_it_opens_on_the_first_slot_that_ran_a_network(
-    browser: Any, flight: ReplayReport, tmp_path: Path, idle: range, looks: bool, opens: int
+def test_it_opens_on_the_slot_whose_answers_are_worth_most(
+    browser: Any, flight: ReplayReport, tmp_path: Path, idle: Collection[int], rewards: dict[int, float], opens: int
 ) -> None:
     slots = [
-        replace(
-            slot, model="idle" if slot.slot in idle else slot.model, sampled_tile=32 * (looks and slot.slot not in idle)
-        )
+        replace(slot, model="idle" if slot.slot in idle else "resnet18", reward=rewards.get(slot.slot, -1.0))
         for slot in flight.slots
     ]
     path = tmp_path / "late.html"
@@ -111,6 +116,19 @@ def test_it_opens_on_the_first_slot_that_ran_a_network(
     assert field(browser, "slot") == f"Slot {opens}"
     browser.js("location.hash = 'slot=3'")
     browser.wait("document.querySelector('#inspector [data-field=slot]').textContent === 'Slot 3'")
+
+
+def test_a_slot_of_no_known_cover_is_told_by_its_place_alone(
+    browser: Any, flight: ReplayReport, tmp_path: Path
+) -> None:
+    for live in (False, True):
+        path = tmp_path / "bare.html"
+        slots = [replace(slot, cover="", latitude_deg=51.5, longitude_deg=-102.7) for slot in flight.slots]
+        path.write_text(render_report(replace(flight, slots=slots), live=live), encoding="utf-8")
+        browser.open("about:blank")
+        browser.open(path)
+        browser.wait("document.documentElement.classList.contains('live')")
+        assert field(browser, "below") == "51.5° N 102.7° W"
 
 
 def test_the_slider_moves_slot_globe_gauges_and_chips(view: Any, flight: ReplayReport) -> None:
