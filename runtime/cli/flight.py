@@ -216,9 +216,10 @@ def conclude(result: InferResult | ChainResult, scenes: Sequence[Path], as_json:
 
 
 def seamless_px(package: ModelPackage) -> int:
-    """How far tiles of this package overlap unless told otherwise: restored images fade into each other."""
+    """How far tiles of this package overlap unless told otherwise: restored images fade into each other, and what a
+    border cuts lies whole in the next tile."""
     info = package.info
-    return info.input.tile_edge_px // 4 if info.output.kind == "image" else 0
+    return info.input.tile_edge_px // 4 if info.output.kind in ("image", "boxes") else 0
 
 
 NOT_WITH_CHAIN = {
