@@ -10,7 +10,7 @@ import click
 from exporters.errors import ExporterError
 from exporters.onnx_runtime import silence_onnxruntime
 from policies.errors import NotInstalledError as PolicyNotInstalledError
-from policies.errors import PolicyError
+from policies.errors import PolicyError, TrainingInterrupted
 from power_sim.errors import PowerSimError, ScenarioError
 
 from ..errors import AddressError, MissionError, NoDaemonError, NotInstalledError, RefusedError, SubsolarError
@@ -38,7 +38,7 @@ def main() -> None:
         code = 2
     except click.exceptions.Exit as leave:
         code = leave.exit_code
-    except (NoDaemonError, RefusedError, NotInstalledError, PolicyNotInstalledError) as problem:
+    except (NoDaemonError, RefusedError, NotInstalledError, PolicyNotInstalledError, TrainingInterrupted) as problem:
         code = refuse(problem, 1)
     except (ScenarioError, MissionError, PolicyError, AddressError) as problem:
         code = refuse(problem, 2)

@@ -39,6 +39,18 @@ main()
 """
 
 
+STOPPED = """
+import sys
+from runtime.start import main
+def stop(*told):
+    raise KeyboardInterrupt
+from policies.tuning import _Practice
+_Practice.tune = stop
+sys.argv[1:] = ["train", "q-learning", "--scenario", "paper", "--out", sys.argv[1]]
+main()
+"""
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False)
 
@@ -46,6 +58,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_ctrl_c_while_the_command_still_loads_is_one_line() -> None:
     ended = run("-c", INTERRUPTED)
     assert (ended.returncode, ended.stderr) == (1, "subsolar: stopped by the user\n")
+
+
+def test_a_training_that_is_stopped_by_hand_was_no_wrong_usage(tmp_path: Path) -> None:
+    ended = run("-c", STOPPED, str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("subsolar: Training stopped after 0 slots. Run the same again")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_mission_that_cannot_fly_is_not_said_to_fly(tmp_path: Path) -> None:
