@@ -164,8 +164,8 @@ def evaluate(
 
     Regret is (bound - value) / bound per mission, with the bound's upper side, so that it is never flattered;
     ``regret_least_mean`` is the same against the best flight found, so that the truth lies between. Intervals are 95 %
-    over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError`` and what
-    ``make_policy`` raises. Figures named ``_us_`` are measured; nothing else depends on the machine or the executor.
+    over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError``, also where no tile
+    arrives in any of the missions, and what ``make_policy`` raises. Figures named ``_us_`` are measured; nothing else depends on the machine or the executor.
     """
     if not seeds or not policies:
         raise EvaluationError("There is nothing to evaluate. Name at least one policy and one seed.")
@@ -173,6 +173,7 @@ def evaluate(
     verdict = verdict_on(scenario, directory) if {AUTO, RAW + AUTO} & set(specs) else None
     for spec in specs:
         make_policy(spec.removeprefix(RAW), scenario, seed=0, directory=directory)
+    _refuse_idleness(scenario, seeds, orbits)
     missing = "" if bound is False else why_no_bound(scenario)
     if bound and missing:
         raise NotInstalledError(missing)
@@ -186,6 +187,18 @@ def evaluate(
     if verdict is not None:
         report |= {AUTO: verdict.policy, "verdict": verdict.table()}
     return {**report, "bound": {"value_mean": None, "missing": missing}} if missing else report
+
+
+def _refuse_idleness(scenario: Scenario, seeds: Sequence[int], orbits: float | None) -> None:
+    """Where nothing arrives, all policies are worth 0, and a table of them would compare nothing."""
+    if any(Simulator(scenario, seed, orbits).track().arrived_tile.any() for seed in seeds):
+        return
+    low = scenario.workload.min_sun_elevation_deg
+    dark = f", or lower workload.min_sun_elevation_deg = {low:g}" if low > -90.0 else ""
+    raise EvaluationError(
+        f"No tile arrives in any of the {len(seeds)} missions of {scenario.name}: there is nothing to compare. Ask for "
+        f"more seeds or a longer orbit.orbits, change the orbit or the workload{dark}."
+    )
 
 
 def expand(policies: Iterable[str], scenario: Scenario) -> tuple[str, ...]:
@@ -215,7 +228,7 @@ def summarise(scenario: Scenario, graded: Sequence[Graded]) -> dict[str, Any]:
         report["bound"] = {
             "value_mean": float(np.mean(upper)),
             "feasible_mean": float(np.mean(feasible)),
-            "gap_frac": 1.0 - float(np.mean(feasible)) / float(np.mean(upper)),
+            "gap_frac": 1.0 - float(np.mean(feasible)) / float(np.mean(upper)) if any(upper) else 0.0,
         }
     report["policies"] = {name: _grade_of(graded, name, bounded) for name in names}
     if bounded:

@@ -188,3 +188,16 @@ def test_a_craft_that_can_only_just_idle_has_a_bound_all_the_same() -> None:
     assert upper_bound(tired, 0) == pytest.approx(0.0, abs=1e-3 * full)
     dying = load_scenario("uav-survey", {"power.battery_wh": "100.0"})
     assert upper_bound(dying, 0) >= fly(dying, 0, make_policy("greedy", dying, seed=0), Shield()).value
+
+
+def test_missions_without_a_single_tile_are_refused_in_words() -> None:
+    dusk = load_scenario("cubesat-6u", {"orbit.altitude_km": "650", "orbit.ltdn_h": "6.0", "orbit.window_days": "0"})
+    with pytest.raises(EvaluationError, match=r"No tile arrives in any of the 2 missions of cubesat-6u.*_deg = 10\."):
+        evaluate(dusk, ["greedy"], range(2))
+
+
+def test_where_work_arrives_that_is_worth_nothing_the_gap_and_the_regret_are_nil() -> None:
+    worthless = {f"workload.covers.{name}.value": "0" for name in load_scenario("cubesat-6u").workload.covers}
+    report = evaluate(load_scenario("cubesat-6u", worthless), ["greedy"], [0], orbits=1)
+    assert (report["bound"]["gap_frac"], report["policies"]["greedy"]["regret_mean"]) == (0.0, 0.0)
+    assert "gap 0.0%" in table_of(report)
