@@ -5,6 +5,7 @@ Each module of ``exporters.entries`` adds its systems as ``ENTRIES``; none of th
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import pkgutil
 from collections.abc import Mapping
@@ -77,7 +78,10 @@ def network_named(name: str) -> Network:
     """The entry of the zoo with that name, or ExporterError naming the ones there are."""
     if name not in networks():
         base, _, size = name.partition("@")
-        hint = f"Write {base} with --size {size}." if base in networks() else f"Use one of {', '.join(networks())}."
+        close = difflib.get_close_matches(name.lower(), networks(), n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Use one of {', '.join(networks())}."
+        if base in networks():
+            hint = f"Write {base} with --size {size}."
         raise ExporterError(f"There is no network named {name!r} in the zoo. {hint}")
     return networks()[name]
 

@@ -15,7 +15,7 @@ from .datasets import Chips
 from .errors import CheckpointError, ExportError
 from .file_hash import sha256_of
 from .foreign import Feed, read_foreign, wrap
-from .registry import build_network
+from .registry import build_network, is_own, network_named
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -80,7 +80,8 @@ def open_source(
 
 
 def refuse_mix_up(source: str, network: str | None) -> None:
-    """CheckpointError if ``source`` is nothing, or a checkpoint of another network than ``network``; cheap."""
+    """CheckpointError if ``source`` is nothing, or a checkpoint of another network than ``network``, ExporterError if
+    it is a bare state dict and the zoo does not know ``network``; cheap."""
     path = Path(source)
     if not path.is_file() and ":" not in source:
         raise CheckpointError(_nothing_at(source))
@@ -89,6 +90,8 @@ def refuse_mix_up(source: str, network: str | None) -> None:
     stored = read_torch(path)
     if is_checkpoint(stored):
         _named_as(load_checkpoint(path), path, network)
+    elif not is_own(network):
+        network_named(network)
 
 
 def _nothing_at(source: str) -> str:

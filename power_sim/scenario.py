@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence, Set
@@ -80,10 +81,11 @@ def load_scenario(name_or_path: str | Path, overrides: Mapping[str, str] | None 
             return _load_file(path, overrides or {})
     path = Path(name_or_path)
     if not path.is_file():
-        known = ", ".join(scenario_names())
-        raise ScenarioError(
-            f"scenario {str(name_or_path)!r} is unknown. Use one of {known}, or the path of a TOML file."
-        )
+        hint = f"Use one of {', '.join(scenario_names())}, or the path of a TOML file."
+        close = difflib.get_close_matches(str(name_or_path).lower(), scenario_names(), n=1)
+        if close and path.suffix != ".toml":
+            hint = f"Did you mean {close[0]}? {hint}"
+        raise ScenarioError(f"scenario {str(name_or_path)!r} is unknown. {hint}")
     return _load_file(path, overrides or {})
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from exporters.errors import ExporterError
 from exporters.graph import count_macs, count_macs_of
 from exporters.registry import build_network, network_named, networks, size_of
+from exporters.subject import refuse_mix_up
 from exporters.zoo_table import zoo_row
 
 torch = pytest.importorskip("torch")
@@ -86,6 +88,12 @@ def test_entries_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("name", ["mobilenet-v2", "mobilenetv2", "MobileNet_V2"])
+def test_a_network_that_is_nearly_one_of_the_zoo_is_answered_with_that_one(name: str) -> None:
+    with pytest.raises(ExporterError, match=rf"no network named '{name}' in the zoo\. Did you mean mobilenet_v2\?"):
+        network_named(name)
+
+
 def test_every_entry_is_whole() -> None:
     for network in networks().values():
         assert "published" in network.sizes, network.name
@@ -141,3 +149,11 @@ def test_a_network_of_ones_own_is_found_by_its_import_path(tiny_name: str) -> No
     assert type(build_network(tiny_name, classes=4)).__name__ == "TinyNetwork"
     with pytest.raises(ExporterError, match="no network at 'tiny_network:Missing'"):
         build_network("tiny_network:Missing", classes=4)
+
+
+def test_a_state_dict_of_a_network_that_is_nearly_one_of_the_zoo_is_refused_before_any_data_is_read(
+    tmp_path: Path,
+) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(ExporterError, match=r"Did you mean mobilenet_v2\?"):
+        refuse_mix_up(str(tmp_path / "weights.pt"), "mobilenet-v2")

@@ -66,6 +66,12 @@ def test_a_wrong_value_is_refused_naming_the_key_and_what_would_be_right(
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["cubsat-6u", "cubesat6u", "CubeSat-6U"])
+def test_a_scenario_that_is_nearly_a_known_one_is_answered_with_that_one(name: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"scenario '{name}' is unknown\. Did you mean cubesat-6u\?"):
+        load_scenario(name)
+
+
 def test_an_unknown_scenario_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ScenarioError, match=r"cubesat-6u.*paper"):
         load_scenario("cubsat")
