@@ -8,6 +8,7 @@ import numpy as np
 
 from power_sim.eclipse import shadow_margins_rad
 from power_sim.frames import ecef_from_eci, geodetic_from_ecef
+from power_sim.scenario import Scenario
 from power_sim.sections import OrbitSection
 from power_sim.simulator import MissionTrack
 from power_sim.sun import sun_eci_m
@@ -31,6 +32,11 @@ CREDITS = {
 }
 
 
+def reserve_of(scenario: Scenario) -> float | None:
+    """Return the charge that no decision may go below; a paper's battery has none."""
+    return None if scenario.power.kind == "paper" else scenario.power.reserve_frac
+
+
 def report_of(flight: Flight, summary: Mapping[str, object]) -> ReplayReport:
     """Return everything that the page shows of ``flight``."""
     scenario = flight.scenario
@@ -51,7 +57,7 @@ def report_of(flight: Flight, summary: Mapping[str, object]) -> ReplayReport:
         ],
         frames=frame_views(flight.scenes, flight.products),
         packages=package_views(flight),
-        reserve_frac=None if scenario.power.kind == "paper" else scenario.power.reserve_frac,
+        reserve_frac=reserve_of(scenario),
         temperature_limit_c=scenario.thermal.limit_c if scenario.thermal.enabled else None,
         slot_s=scenario.orbit.slot_s,
         command=flight.options.command,

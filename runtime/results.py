@@ -21,8 +21,9 @@ from power_sim.metrics import aee_per_j, aee_total_per_j
 from .durable import write_whole
 from .errors import StoreError
 from .flight import Flight
-from .mission_report import pass_records
+from .mission_report import pass_records, reserve_of
 from .records import SlotRecord
+from .reserve_words import reserve_note
 
 STORE, SLOTS, SUMMARY, REPORT, GROUND = "store.sqlite", "slots.csv", "summary.json", "report.html", "ground"
 ARRIVED = f"{GROUND}/products.geojson"
@@ -140,6 +141,7 @@ def summarise(flight: Flight) -> dict[str, object]:
         "reward": math.fsum(slot.reward for slot in slots),
         "shield_overrides": sum(bool(slot.overruled) for slot in slots),
         "reserve_violations": sum(slot.reserve_violated for slot in slots),
+        "reserve_note": reserve_note(slots, reserve_of(flight.scenario)),
         "charge_frac_min": min((slot.charge_frac for slot in slots), default=None),
         "models": dict(sorted(Counter(slot.model for slot in slots).items())),
         "products": len(flight.products),
@@ -239,7 +241,7 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
         "right answers per joule": _pair(summary["aee_per_j"], summary["aee_total_per_j"]),
         "reward": f"{summary['reward']:.2f}",
         "shield overrides": str(summary["shield_overrides"]),
-        "reserve violations": str(summary["reserve_violations"]),
+        "reserve violations": f"{summary['reserve_violations']}{_clause(summary.get('reserve_note'))}",
         "products": (f"{summary['products']:,} made, {summary['delivered']:,} delivered in {summary['passes']} passes"),
         "report": str(folder / REPORT),
         "ground station": str(folder / ARRIVED),
@@ -250,6 +252,10 @@ def table_of(summary: Mapping[str, object], folder: Path) -> str:
 
 def _policy(summary: Mapping[str, object]) -> str:
     return f"{summary['policy']}{' (auto)' if summary.get('auto') else ''}"
+
+
+def _clause(note: object) -> str:
+    return f" ({note})" if note else ""
 
 
 def _share(value: object) -> str:

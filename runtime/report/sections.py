@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ..reserve_words import reserve_note
 from .assets import licences
 from .digest import IDLE, Digest, ModelTotals, wilson95
 from .figures import Panel, Scale, scale_over, swatch, symbol, words_at
@@ -46,7 +47,7 @@ def lead(flight: Digest) -> str:
     )
     if math.isnan(products):
         brought = f"{count(sum(slot.sent_product for slot in flight.slots))} products were sent."
-    kept = "" if math.isnan(violations) else _reserve_words(violations)
+    kept = "" if math.isnan(violations) else _reserve_words(violations, reserve_note(flight.slots, report.reserve_frac))
     return (
         f'<p class="lead">In {plural(len(flight.slots), "slot", "slots")} over '
         f"{span(flight.end_unix_s - flight.starts_unix_s[0])}, "
@@ -55,9 +56,9 @@ def lead(flight: Digest) -> str:
     )
 
 
-def _reserve_words(violations: float) -> str:
+def _reserve_words(violations: float, note: str) -> str:
     if violations == 0:
-        return "Inference never took the battery below its reserve."
+        return f"Inference never took the battery below its reserve{f'; {note}' if note else ''}."
     return f"Inference took the battery below its reserve in {plural(violations, 'slot', 'slots')}."
 
 
@@ -76,6 +77,7 @@ def headline(flight: Digest) -> str:
     products = number(summary, "products", len(report.products))
     delivered = number(summary, "delivered", sum(one.delivered for one in report.products))
     interval = f"95 % CI {100 * low:.1f}–{100 * high:.1f}, n = {count(scored)}" if scored else "no answer was scored"
+    note = reserve_note(slots, report.reserve_frac)
     lowest = percent(min(slot.charge_frac for slot in slots))
     reward = number(summary, "reward", sum(slot.reward for slot in slots))
     cards = (
@@ -85,7 +87,7 @@ def headline(flight: Digest) -> str:
         ("Right answers per joule", figure(number(summary, "aee_per_j")), _aee_note(summary)),
         ("Reward", figure(reward), f"{figure(reward / len(slots))} per slot"),
         ("Shield overruled", count(overrides), f"of {len(slots)} decisions"),
-        ("Reserve broken", count(violations), f"slots; lowest charge {lowest}"),
+        ("Reserve broken", count(violations), f"slots; lowest charge {lowest}{f'; {note}' if note else ''}"),
         (
             "Products received",
             count(delivered),

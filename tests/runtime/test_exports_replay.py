@@ -21,6 +21,15 @@ def slots(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def test_a_battery_below_its_reserve_without_a_violation_is_explained(tmp_path: Path) -> None:
+    low = ("--set", "power.reserve_frac=0.7", "--set", "power.bus_w=30")
+    ran = replay(tmp_path, "--orbits", "4", "--no-inference", *low)
+    assert ran.returncode == 0, ran.stderr
+    (line,) = (line for line in ran.stdout.splitlines() if line.startswith("reserve violations"))
+    assert " 0 (the battery fell to " in line
+    assert "below the reserve of 70 %: by the bus load, not by inference)" in line
+
+
 def test_a_flight_without_inference_decides_and_spends_and_says_that_it_looked_at_nothing(tmp_path: Path) -> None:
     ran = replay(tmp_path, "--orbits", "2", "--no-inference", "--json", "--czml", "--geojson", "--csv")
     assert ran.returncode == 0, ran.stderr

@@ -33,6 +33,7 @@ from runtime.report import (
     Station,
     render_report,
 )
+from runtime.reserve_words import reserve_note
 
 START_UNIX_S = 1_710_936_000.0
 SLOT_S = 240.0
@@ -394,6 +395,24 @@ def test_the_headline_says_what_the_accuracy_rests_on(flight: ReplayReport, page
     assert "estimated" in words
 
 
+def test_a_battery_that_the_bus_took_below_the_reserve_is_said_to_be(flight: ReplayReport) -> None:
+    slots = [replace(slot, charge_frac=0.8 - 0.24 * (slot.slot == 9), reserve_violated=False) for slot in flight.slots]
+    note = "the battery fell to 56 %, below the reserve of 70 %: by the bus load, not by inference"
+    assert reserve_note(slots, 0.7) == note
+    page = render_report(replace(flight, slots=slots, reserve_frac=0.7))
+    assert f"Inference never took the battery below its reserve; {note}." in page
+    assert f"lowest charge 56.0\u00a0%; {note}" in page
+    assert reserve_note(slots[9:], 0.7) == "the battery began at 56 %, below the reserve of 70 %"
+    assert reserve_note(slots, 0.563) == (
+        "the battery fell to 56.0 %, below the reserve of 56.3 %: by the bus load, not by inference"
+    )
+
+
+def test_nothing_is_said_of_a_reserve_that_was_kept_or_that_inference_broke(flight: ReplayReport) -> None:
+    low = [replace(slot, charge_frac=0.56, reserve_violated=slot.slot == 9) for slot in flight.slots]
+    assert reserve_note(low, 0.7) == reserve_note(low, 0.5) == reserve_note(low, None) == reserve_note((), 0.7) == ""
+
+
 def test_notes_stand_before_the_first_drawing(flight: ReplayReport, page: str) -> None:
     assert all(0 < page.index(note.split("'")[0]) < page.index("<figure") for note in flight.notes)
 
@@ -504,4 +523,4 @@ def test_a_browser_runs_the_page_without_a_complaint(page: str, tmp_path: Path) 
     said = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
     assert [line for line in said if "source: chrome://" not in line] == []  # pages of the browser's own miss a network
     assert '<html lang="en" class="live">' in ran.stdout
-    assert ">Slot 0</b>" in ran.stdout
+    assert ">Slot 16</b>" in ran.stdout  # the one worth most
