@@ -41,7 +41,7 @@ def table_of(status: Mapping[str, Any]) -> str:
         f"{_unanswered(counts)}",
         f"  so far     {counted(counts['done_tile'], 'tile')} done, {counts['shed_tile']} shed, "
         f"{counts['failed_tile']} failed, {counted(counts['delivered_product'], 'product')} delivered"
-        f"{_frames(counts)}{_requests(counts)}",
+        f"{_frames(counts, status.get('log_file'))}{_requests(counts)}",
         "  networks",
         *(f"    {_network(model)}" for model in status["models"]),
         f"  memory     {status['rss_byte'] / 1e6:.0f} MB",
@@ -96,14 +96,14 @@ def _unanswered(counts: Mapping[str, Any]) -> str:
     return f", {counts['sent_product']} of them sent and not confirmed" if counts["sent_product"] else ""
 
 
-def _frames(counts: Mapping[str, Any]) -> str:
+def _frames(counts: Mapping[str, Any], log_file: str | None) -> str:
     """Return how many frames could not be used, nothing where all could; the log says why.
 
-    >>> _frames({"refused_frame": 1})
-    '; 1 frame refused, see the log'
+    >>> _frames({"refused_frame": 1}, "state/log.jsonl")
+    '; 1 frame refused, see state/log.jsonl'
     """
     refused = counts.get("refused_frame", 0)
-    return f"; {counted(refused, 'frame')} refused, see the log" if refused else ""
+    return f"; {counted(refused, 'frame')} refused, see {log_file or 'the log'}" if refused else ""
 
 
 def _requests(counts: Mapping[str, Any]) -> str:

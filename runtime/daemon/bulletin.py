@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records import SlotRecord
+from .ring import LOG
 from .wiring import Aboard, Wired
 
 
@@ -57,6 +58,7 @@ def bulletin(aboard: Aboard, wired: Wired, diary: Diary, policy_doubt: str, *, s
     age_days = None if readings is None else wired.world.forecaster.age_days(readings.unix_s)
     return {
         "mission": wired.mission.name,
+        "log_file": str(wired.mission.state / LOG),
         "mission_sha256": wired.mission.sha256,
         "version": aboard.version,
         "pid": os.getpid(),

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 from ..errors import StoreError
 
+LOG = "log.jsonl"
+"""What the daemon logs, in its state folder."""
 OLDER = ".1"
 """What the name of the older of the two files ends with."""
 

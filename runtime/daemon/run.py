@@ -26,7 +26,7 @@ from .notify import Notifier
 from .outfit import packages_aboard
 from .places import check_places
 from .radio import seal_of
-from .ring import JsonRing, RingHandler
+from .ring import LOG, JsonRing, RingHandler
 from .wiring import Aboard
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def daemon_of(
     with ExitStack() as stack:
         aboard = Aboard(mission, clock, vendor)
         stack.callback(aboard.close)
-        ring = RingHandler(JsonRing(mission.state / "log.jsonl", mission.flight.reports.log_byte), clock.unix_s)
+        ring = RingHandler(JsonRing(mission.state / LOG, mission.flight.reports.log_byte), clock.unix_s)
         stack.enter_context(_logging_to(ring))
         daemon = Daemon(aboard, clock, notifier)
         stack.callback(lambda: daemon.wired.feeder.close())

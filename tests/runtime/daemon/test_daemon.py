@@ -139,7 +139,7 @@ def test_a_frame_that_comes_again_is_known_by_its_content(craft: Any) -> None:
     craft.fly()
     counts = craft.daemon.status["counts"]
     assert (counts["arrived_frame"], counts["duplicate_frame"], counts["refused_frame"]) == (1, 1, 1)
-    assert "1 frame refused, see the log" in table_of(craft.daemon.status)
+    assert f"1 frame refused, see {craft.folder / 'state' / 'log.jsonl'}" in table_of(craft.daemon.status)
     assert [path.name for path in (craft.folder / "inbox").iterdir()] == ["growing.part"]
 
 
