@@ -287,6 +287,18 @@ class SceneJob:
         return [str(picture)]
 
     def _doubt(self) -> str:
+        return "; ".join(one for one in (self._small(), self._misplaced()) if one)
+
+    def _small(self) -> str:
+        wide, high, edge = self.frame.width_px, self.frame.height_px, self.task.package.info.input.tile_edge_px
+        if min(wide, high) >= edge:
+            return ""
+        return (
+            f"the scene is {wide} x {high} px, smaller than a tile of {edge} px: the rest was filled in, "
+            "so its answer says little"
+        )
+
+    def _misplaced(self) -> str:
         if isinstance(self.aligned, AlignedFrame) and self.aligned.done == "unverified":
             return "the shift between the two dates could not be told, so their georeferences are believed"
         gsd_m, (low_m, high_m) = self.frame.gsd_m, self.task.package.info.gsd_range_m

@@ -159,8 +159,8 @@ class LabelSink(FeatureSink):
         names, sha256 = self._task.package.info.classes, self._task.package.sha256
         for label, place, error_m in zip(self._waiting, places, errors, strict=True):
             ref, class_id = label.window.ref, label.class_id
-            edge = ref.edge_px
-            bbox = ref.col_px, ref.row_px, ref.col_px + edge, ref.row_px + edge
+            right, bottom = ref.col_px + ref.edge_px, ref.row_px + ref.edge_px
+            bbox = ref.col_px, ref.row_px, min(right, self._frame.width_px), min(bottom, self._frame.height_px)
             identity = product_id(ref, sha256, 0)
             self._writer.write(
                 *(identity, place, class_id, label.score, (ref.row_px, ref.col_px), bbox, error_m),

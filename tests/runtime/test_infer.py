@@ -127,6 +127,21 @@ def test_pixels_of_a_size_the_network_was_not_made_for_are_told(
     assert "warning" in result.table()
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (10, 10), (10, 40)])
+def test_a_scene_smaller_than_a_tile_says_that_the_rest_was_filled_in(
+    make_package: MakePackage, write_tiff: WriteTiff, tmp_path: Path, rows: int, cols: int
+) -> None:
+    scene = write_tiff("small.tif", np.full((3, rows, cols), 200, dtype=np.uint8))
+    result = infer_scenes(make_package(16), [scene], tmp_path / "out")
+    words = f"the scene is {cols} x {rows} px, smaller than a tile of 16 px: the rest was filled in"
+    assert words in result.table()
+    assert words in json.dumps(result.summary())
+    found = load(tmp_path / "out" / "small.geojson")
+    assert words in found["subsolar"]["warning"]
+    assert max(one["properties"]["px_bbox"][2] for one in found["features"]) == cols
+    assert {one["properties"]["px_bbox"][3] for one in found["features"]} == {rows}
+
+
 def test_empty_tiles_are_shed_and_nan_answers_fail_their_tile(
     make_package: MakePackage, poisoned_graph: Callable[[int], bytes], write_tiff: WriteTiff, tmp_path: Path
 ) -> None:
