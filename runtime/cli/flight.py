@@ -13,7 +13,6 @@ from click.core import ParameterSource
 
 from ..home import open_package
 from ..progress import Progress
-from ..strict_json import strict_json
 from .common import assignments, cli, json_option, packages_option, say, scenes_option, seed_option, set_option, show
 from .outputs import Folder, OutFile, make_room
 
@@ -260,11 +259,14 @@ def infer_by_chain(chain: Path, scenes: tuple[Path, ...], out: Path, as_json: bo
 @set_option
 @json_option
 def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show the built-in scenarios, or one in full."""
+    """Show the built-in scenarios, or one in full, as TOML to make your own of."""
     from power_sim.scenario import load_scenario, scenario_names
+    from power_sim.toml_text import toml_text
 
     if name is None:
-        show({"scenarios": list(scenario_names())}, as_json, "\n".join(scenario_names()))
+        width = max(map(len, scenario_names()))
+        lines = [f"{known:{width}}  {load_scenario(known).summary}" for known in scenario_names()]
+        show({"scenarios": list(scenario_names())}, as_json, "\n".join(lines))
         return
     loaded = load_scenario(name, assignments(overrides))
     if plot is not None:
@@ -272,7 +274,7 @@ def scenario(name: str | None, plot: Path | None, seed: int, overrides: tuple[st
 
         plot_scenario(loaded, seed=seed, path=make_room(plot))
     table = {"name": loaded.name, "sha256": loaded.sha256, **loaded.to_table()}
-    show(table, as_json, strict_json(table, indent=2))
+    show(table, as_json, toml_text(loaded.to_table()).rstrip() if plot is None else f"wrote {plot}")
 
 
 @cli.command()

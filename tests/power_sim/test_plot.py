@@ -24,6 +24,12 @@ def test_the_command_draws_every_built_in_scenario(name: str, tmp_path: Path) ->
     assert f'"name": "{name}"' in ran.output
 
 
+def test_the_command_says_where_the_picture_went_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "paper.png"
+    ran = CliRunner().invoke(cli, ["scenario", "paper", "--plot", str(path)])
+    assert ran.output == f"wrote {path}\n"
+
+
 @pytest.mark.parametrize("ending", ["svg", "pdf"])
 def test_the_files_name_chooses_its_format(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"sortie.{ending}"
