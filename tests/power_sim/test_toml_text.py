@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from power_sim import PowerSimError, load_scenario, scenario_names
 from power_sim.config import read_toml
 from power_sim.toml_text import toml_text
-from runtime.cli.entry import cli
+from runtime.cli import cli
 
 
 @pytest.mark.parametrize("name", scenario_names())
