@@ -24,7 +24,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 replay: venv ## fly cubesat-6u for three orbits over the sample scenes; the report lands in build/replay
-	$(BIN)/subsolar replay cubesat-6u --orbits 3 --policy dqn --seed 7 --out $(OUT)
+	$(BIN)/subsolar replay cubesat-6u --orbits 3 --seed 7 --out $(OUT)
 
 test: venv-dev ## the test suite
 	$(BIN)/python -m pytest

@@ -34,4 +34,4 @@ def test_every_make_target_that_a_page_names_exists(repo: Path) -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_replay_flies_the_scenario_of_the_readme(repo: Path) -> None:
     plan = subprocess.run(["make", "-n", "replay"], cwd=repo, capture_output=True, text=True, check=True).stdout
-    assert "subsolar replay cubesat-6u --orbits 3 --policy dqn --seed 7" in plan
+    assert "subsolar replay cubesat-6u --orbits 3 --seed 7" in plan
