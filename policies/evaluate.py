@@ -165,7 +165,8 @@ def evaluate(
     Regret is (bound - value) / bound per mission, with the bound's upper side, so that it is never flattered;
     ``regret_least_mean`` is the same against the best flight found, so that the truth lies between. Intervals are 95 %
     over seeds; ``gain`` compares two policies mission by mission. Raises ``EvaluationError``, also where no tile
-    arrives in any of the missions, and what ``make_policy`` raises. Figures named ``_us_`` are measured; nothing else depends on the machine or the executor.
+    arrives in any of the missions, and what ``make_policy`` raises. Figures named ``_us_`` are measured; nothing else
+    depends on the machine or the executor.
     """
     if not seeds or not policies:
         raise EvaluationError("There is nothing to evaluate. Name at least one policy and one seed.")

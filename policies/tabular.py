@@ -62,7 +62,7 @@ class Table:
     bins: Bins
     values: FloatArray
 
-    def __call__(self, row: Sequence[float]) -> list[float]:
+    def __call__(self, row: Sequence[float] | FloatArray) -> list[float]:
         """Return the actions' values for one row."""
         rounded: list[float] = np.array(row, np.float32).tolist()
         values: list[float] = self.values[self.bins.cell(rounded)].tolist()

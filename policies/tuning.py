@@ -47,7 +47,7 @@ class Settings(Protocol):
 class Taught(Protocol):
     """A policy as its file holds it."""
 
-    def __call__(self, features: FloatArray, /) -> FloatArray:
+    def __call__(self, features: FloatArray, /) -> FloatArray | list[float]:
         """Return a score (actions,) for each action in the state of one row (inputs,)."""
         ...
 
