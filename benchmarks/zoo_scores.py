@@ -90,7 +90,7 @@ def hybrid_segufomer(result: Mapping[str, Any]) -> Row:
 
 
 def vmc_detr(result: Mapping[str, Any]) -> Row:
-    """AP50 of aircraft and ground vehicles."""
+    """AP50 of aircraft."""
     found = {name: [r for r in result["runs"] if r["variant"] == name] for name in ("vmc_detr", "rtdetr_r18")}
     ours, plain = (fmean(run["test"]["ap50"] for run in runs) for runs in found.values())
     images = found["vmc_detr"][0]["test"].get("images", 0)
