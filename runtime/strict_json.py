@@ -14,12 +14,13 @@ def strict_json(value: object, indent: int | None = None, ensure_ascii: bool = T
     >>> strict_json({"accuracy_frac": math.nan, "charge": [0.5, math.inf]})
     '{"accuracy_frac": null, "charge": [0.5, null]}'
     """
-    return json.dumps(_finite(value), indent=indent, default=str, allow_nan=False, ensure_ascii=ensure_ascii)
+    return json.dumps(finite(value), indent=indent, default=str, allow_nan=False, ensure_ascii=ensure_ascii)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return ``value``, within tables and lists too, with None for every number that is none."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: finite(one) for key, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list | tuple) else value

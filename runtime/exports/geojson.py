@@ -10,6 +10,7 @@ from typing import Any
 
 from ..report.digest import Digest, digest, runs
 from ..report.model import ReplayReport
+from ..strict_json import finite
 from .czml import iso
 
 Point = tuple[float, float]
@@ -34,8 +35,7 @@ def flight_geojson(report: ReplayReport) -> str:
 
 
 def _feature(kind: str, geometry: dict[str, Any] | None, **properties: Any) -> dict[str, Any]:
-    known = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in properties.items()}
-    return {"type": "Feature", "geometry": geometry, "properties": {"kind": kind, **known}}
+    return {"type": "Feature", "geometry": geometry, "properties": {"kind": kind, **finite(properties)}}
 
 
 def _track(flight: Digest) -> Iterator[dict[str, Any]]:

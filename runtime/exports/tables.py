@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from ..errors import MissionError
 from ..records import SlotRecord
 from ..report.model import Finding, ReplayReport
+from ..strict_json import finite
 
 Cell = str | int | float | bool | None
 _KINDS = {"int": "int64", "float": "double", "str": "string", "bool": "bool"}
@@ -27,7 +27,7 @@ class Table:
 def slots_table(report: ReplayReport) -> Table:
     """Return one row per slot, with the fields of ``slots.csv``; a number that is not known is empty."""
     names = {item.name: _KINDS[str(item.type)] for item in fields(SlotRecord)}
-    return Table({name: [_known(getattr(slot, name)) for slot in report.slots] for name in names}, names)
+    return Table({name: [finite(getattr(slot, name)) for slot in report.slots] for name in names}, names)
 
 
 def products_table(report: ReplayReport) -> Table:
@@ -38,8 +38,8 @@ def products_table(report: ReplayReport) -> Table:
         "slot": [one.slot for one in many],
         "label": [one.label for one in many],
         "truth": [one.truth for one in many],
-        "score": [_known(one.score) for one in many],
-        "value": [_known(one.value) for one in many],
+        "score": [finite(one.score) for one in many],
+        "value": [finite(one.value) for one in many],
         "frame_id": [one.frame_id for one in many],
         "longitude_deg": [x for x, _ in middles],
         "latitude_deg": [y for _, y in middles],
@@ -75,10 +75,6 @@ def write_parquet(table: Table, path: Path) -> None:
         parquet.write_table(arrow.table({name: list(column) for name, column in table.columns.items()}, schema), path)
     except OSError as error:
         raise MissionError(f"cannot write {path}: {error}. Give another --out.") from error
-
-
-def _known(value: Cell) -> Cell:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _middle(one: Finding) -> tuple[float | None, float | None]:

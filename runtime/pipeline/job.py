@@ -25,6 +25,7 @@ from ..tasks.anomaly import AnomalyTask
 from ..tasks.change import REFERENCE, ChangeTask
 from ..tasks.declouded import Declouder, PlacedFrame, declouder
 from ..tasks.terrain import TerrainTask
+from .doubts import doubts
 from .embeddings import embedding_sink
 from .energy import Joules, open_joules
 from .files import whole_file
@@ -286,28 +287,6 @@ class SceneJob:
         write_preview(picture, self.frame, self.task.package.info, target, self.options.cutting.overlap_px)
         return [str(picture)]
 
-    def _doubt(self) -> str:
-        return "; ".join(one for one in (self._small(), self._misplaced()) if one)
-
-    def _small(self) -> str:
-        wide, high, edge = self.frame.width_px, self.frame.height_px, self.task.package.info.input.tile_edge_px
-        if min(wide, high) >= edge:
-            return ""
-        return (
-            f"the scene is {wide} x {high} px, smaller than a tile of {edge} px: the rest was filled in, "
-            "so its answer says little"
-        )
-
-    def _misplaced(self) -> str:
-        if isinstance(self.aligned, AlignedFrame) and self.aligned.done == "unverified":
-            return "the shift between the two dates could not be told, so their georeferences are believed"
-        gsd_m, (low_m, high_m) = self.frame.gsd_m, self.task.package.info.gsd_range_m
-        if gsd_m is None:
-            return "the scene has no georeference, so places and pixel size are unknown"
-        if low_m <= gsd_m <= high_m:
-            return ""
-        return f"its pixels are {gsd_m:.3g} m wide, the network was made for {low_m:g} to {high_m:g} m"
-
     def _stream(self) -> dict[str, int]:
         return asdict(self.frame.counts) if isinstance(self.frame, LineFrame) else {}
 
@@ -331,7 +310,7 @@ class SceneJob:
                 **stream,
             },
             "cut": {"edge_px": package.info.input.tile_edge_px, **self.cutting.as_table()},
-            "warning": self._doubt(),
+            "warning": doubts(self.frame, self.task.package.info, self.aligned),
             "geometry": geometry,
             "tiles": {
                 "all": tally.tiles,
@@ -357,7 +336,7 @@ class SceneJob:
             labels=dict(sorted(sink.labels.items())),
             shed_by=dict(kinds_of(tally.shed)),
             failed_by=dict(kinds_of(tally.failed)),
-            warning=self._doubt(),
+            warning=doubts(self.frame, self.task.package.info, self.aligned),
             stream=self._stream(),
             more=tuple(more),
             energy_j=None if joules is None else joules.total_j,
